@@ -1,0 +1,67 @@
+"""Digests: ``sha256:`` and 64 hexadecimal digits, of bytes as they are stored or sent.
+
+Source: OCI image specification, descriptor.md, "Digests". bennu makes sha256 only and accepts sha512 from elsewhere.
+A digest is a plain string (``NewType``), so that it costs nothing in JSON and SQLite; ``parse_digest`` is the one gate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final, NewType, Protocol
+
+from bennu.errors import Invalid
+
+Digest = NewType("Digest", str)
+
+_LENGTHS: Final = {"sha256": 64, "sha512": 128}
+_FORM: Final = re.compile(r"^(sha256|sha512):([0-9a-f]+)$")
+
+
+class Hash(Protocol):
+    """What ``hashlib`` returns, as far as bennu uses it."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add bytes."""
+
+    def hexdigest(self) -> str:
+        """The digest so far, in lower-case hexadecimal."""
+        ...
+
+
+def parse_digest(text: str) -> Digest:
+    """The digest that ``text`` spells; ``Invalid`` if it is not a well-formed sha256 or sha512 digest."""
+    match = _FORM.match(text)
+    if match is None or len(match[2]) != _LENGTHS[match[1]]:
+        raise Invalid(f"digest {text!r} is not sha256: or sha512: with lower-case hexadecimal digits")
+    return Digest(text)
+
+
+def digest_of(data: bytes) -> Digest:
+    """The sha256 digest of bytes."""
+    return Digest("sha256:" + hashlib.sha256(data).hexdigest())
+
+
+def new_hash(digest: Digest | None = None) -> Hash:
+    """A running hash of the algorithm that ``digest`` names, sha256 if there is none yet."""
+    return hashlib.new(algorithm(digest)) if digest else hashlib.sha256()
+
+
+def finish(running: Hash, name: str = "sha256") -> Digest:
+    """The digest that a running hash has reached."""
+    return Digest(f"{name}:{running.hexdigest()}")
+
+
+def algorithm(digest: Digest) -> str:
+    """``sha256`` of ``sha256:…``."""
+    return digest.partition(":")[0]
+
+
+def encoded(digest: Digest) -> str:
+    """The hexadecimal digits of a digest."""
+    return digest.partition(":")[2]
+
+
+def short(digest: str) -> str:
+    """The first 12 hexadecimal digits, for people."""
+    return digest.rpartition(":")[2][:12]
