@@ -1,0 +1,90 @@
+"""Settings: where bennu keeps things, taken from the environment once, at the start of a command.
+
+Owns the layout of the two directories: the *root*, which survives a reboot, and the *run* directory, which does not.
+Names that are global to the host (bridges, nftables tables, cgroups, sockets) carry ``key``, a short digest of the
+root's path, so that two roots on one host never meet. Nothing else reads ``os.environ`` for a setting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are. ``root`` and ``run`` are absolute; ``oci_runtime`` is a program's name, or None to probe."""
+
+    root: Path
+    run: Path
+    oci_runtime: str | None = None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], root: str | None = None) -> Settings:
+        """Settings of ``--root``, else ``BENNU_ROOT``, else ``/var/lib/bennu`` (root) or the XDG directories."""
+        is_root = os.geteuid() == 0
+        home = Path(environ.get("HOME") or "/")
+        state = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
+        chosen = root or environ.get("BENNU_ROOT")
+        place = Path(chosen) if chosen else Path("/var/lib/bennu") if is_root else state / "bennu"
+        place = Path(os.path.realpath(place))
+        base = Path("/run") if is_root else Path(environ.get("XDG_RUNTIME_DIR") or f"/tmp/bennu-run-{os.geteuid()}")
+        return cls(root=place, run=base / "bennu" / key_of(place), oci_runtime=environ.get("BENNU_RUNTIME") or None)
+
+    @property
+    def key(self) -> str:
+        """Eight hexadecimal digits that name this root in the host's global name spaces."""
+        return key_of(self.root)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file with everything relational."""
+        return self.root / "bennu.db"
+
+    @property
+    def blobs(self) -> Path:
+        """OCI blobs, ``<algorithm>/<hex>`` as in an OCI layout."""
+        return self.root / "blobs"
+
+    @property
+    def snapshots(self) -> Path:
+        """One directory a snapshot: ``<id>/fs`` and, while active, ``<id>/work``."""
+        return self.root / "snapshots"
+
+    @property
+    def containers(self) -> Path:
+        """One directory a container: its bundle, its upper directory, its log and its exit status."""
+        return self.root / "containers"
+
+    @property
+    def volumes(self) -> Path:
+        """One directory a named volume, its content under ``_data``."""
+        return self.root / "volumes"
+
+    @property
+    def projects(self) -> Path:
+        """One directory a project: the switch's configuration and maps, the shared hosts files."""
+        return self.root / "projects"
+
+    @property
+    def builds(self) -> Path:
+        """Logs of builds, one directory a build."""
+        return self.root / "builds"
+
+    @property
+    def temporary(self) -> Path:
+        """Half-made things, on the root's file system so that they can be renamed into place; swept by ``gc``."""
+        return self.root / "tmp"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files: on the root, since they guard what is there."""
+        return self.root / "locks"
+
+
+def key_of(root: Path) -> str:
+    """The short digest of a root's absolute path."""
+    return hashlib.sha256(os.fsencode(root)).hexdigest()[:8]

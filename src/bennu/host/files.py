@@ -1,0 +1,148 @@
+"""Files: written whole or not at all, removed to the last one, opened inside a root and never outside it.
+
+``write_atomic`` is temporary file, fsync, rename, fsync of the directory. ``open_in_root`` resolves a path as a
+process chrooted there would (openat2 with RESOLVE_IN_ROOT), so that no symbolic link, ``..`` or race inside an
+untrusted tree leads out of it; string work on such paths is forbidden everywhere else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bennu.host import syscalls
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Replace ``path`` by ``data``: readers see the old or the new content, after a crash too."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with open(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    if durable:
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def temporary_directory(parent: Path, prefix: str) -> Iterator[Path]:
+    """A fresh directory under ``parent``, which is made if it is missing; removed with all in it at the end."""
+    parent.mkdir(parents=True, exist_ok=True)
+    path = parent / f"{prefix}-{os.getpid()}-{secrets.token_hex(6)}"
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        remove_tree(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or a directory with all below it; not an error if it is not there. Never crosses a mount."""
+    if not path.is_symlink() and path.is_dir():
+        device = os.lstat(path).st_dev
+        for root, directories, _ in os.walk(path):
+            for name in directories:
+                below = os.lstat(os.path.join(root, name))
+                if below.st_dev != device:
+                    raise OSError(errno.EBUSY, "a file system is mounted there", os.path.join(root, name))
+                if stat.S_ISDIR(below.st_mode) and os.geteuid() != 0:
+                    os.chmod(os.path.join(root, name), 0o700)
+        shutil.rmtree(path)
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def open_in_root(root: int, path: str | os.PathLike[str], flags: int, mode: int = 0) -> int:
+    """Open ``path`` as if ``root`` (a directory's descriptor) were ``/``. ``OSError`` as open(2) gives it."""
+    resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+    while True:
+        try:
+            return syscalls.openat2(root, path, flags, mode, resolve)
+        except OSError as error:
+            if error.errno != errno.EAGAIN:  # a rename raced with "..": openat2(2) asks for another try
+                raise
+
+
+@contextmanager
+def directory(path: str | os.PathLike[str], *, inside: int | None = None) -> Iterator[int]:
+    """A directory's descriptor for the block; ``inside`` a root's descriptor, it resolves there."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    fd = os.open(path, flags) if inside is None else open_in_root(inside, path, flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def read_in_root(root: Path, path: str, *, limit_bytes: int = 1 << 20) -> bytes | None:
+    """A small file of an untrusted tree, or None where it is missing or not a regular file."""
+    with directory(root) as fd:
+        try:
+            file = open_in_root(fd, path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+        with open(file, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return None
+            return stream.read(limit_bytes)
+
+
+def make_directories_in_root(root: int, path: str, *, mode: int = 0o755) -> int:
+    """The descriptor of a directory inside a root, made with its parents where missing. The caller closes it.
+
+    Links on the way resolve inside the root. ``NotADirectoryError`` where something else is in the way.
+    """
+    current = os.dup(root)
+    done = ""
+    for name in (part for part in path.split("/") if part and part != "."):
+        done = f"{done}/{name}"
+        try:
+            following = open_in_root(root, done, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                os.mkdir(name, mode, dir_fd=current)
+            following = open_in_root(root, done, os.O_RDONLY | os.O_DIRECTORY)
+        finally:
+            os.close(current)
+        current = following
+    return current
+
+
+def copy_range(source: int, target: int, size_bytes: int) -> None:
+    """Copy a file's bytes from descriptor to descriptor in the kernel; a reflink where the file system can."""
+    remaining = size_bytes
+    copy = os.copy_file_range
+    while remaining > 0:
+        try:
+            count = copy(source, target, min(remaining, 1 << 30))
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}:
+                raise
+            count = os.sendfile(target, source, None, min(remaining, 1 << 30))
+        if count == 0:
+            return
+        remaining -= count

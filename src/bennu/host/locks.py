@@ -1,0 +1,97 @@
+"""Locks between processes: flock(2) on a file that says who holds it.
+
+The kernel frees a lock with its holder, so a lock is never stale; what is written in the file is for people: who is
+at it, since when, from which command. A file whose writer is dead and whose lock is free says that the last holder
+died at its work.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bennu.errors import Conflict
+
+POLL_SECONDS = 0.05
+
+
+@contextmanager
+def held(
+    path: Path,
+    *,
+    shared: bool = False,
+    wait_seconds: float | None = None,
+    owner: str = "",
+    subject: str = "",
+    on_wait: Callable[[str], None] | None = None,
+) -> Iterator[bool]:
+    """Hold a lock for the block. ``wait_seconds`` None waits for ever, 0 not at all; then ``Conflict`` names the
+    holder.
+
+    ``owner`` is one line about the new holder. Yields whether the last exclusive holder died without letting go.
+    ``on_wait`` is called once with the present holder's line before waiting.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _take(fd, shared, wait_seconds, subject or path.stem, on_wait)
+        died = bool(os.pread(fd, 1, 0)) and not shared
+        if not shared:
+            _sign(fd, owner)
+        try:
+            yield died
+        finally:
+            if not shared:
+                os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def holder(path: Path) -> str | None:
+    """The line about whoever holds a lock now, or None if it is free."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _signature(fd)
+    else:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _take(
+    fd: int, shared: bool, wait_seconds: float | None, subject: str, on_wait: Callable[[str], None] | None
+) -> None:
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
+    told = False
+    while True:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if deadline is not None and time.monotonic() >= deadline:
+                who = _signature(fd) or "another process"
+                raise Conflict(f"{subject} is locked by {who}", "wait for it, or try again with --wait") from error
+            if on_wait is not None and not told:
+                on_wait(_signature(fd) or "another process")
+                told = True
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
+def _sign(fd: int, owner: str) -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{owner or 'pid ' + str(os.getpid())}\n".encode(), 0)
+
+
+def _signature(fd: int) -> str:
+    return os.pread(fd, 4096, 0).decode(errors="replace").strip()

@@ -1,0 +1,199 @@
+"""Mounts: described as values by those who need them (``Overlay``, ``Bind``, ``Tmpfs``), made here and nowhere else.
+
+Everything goes through the mount API of Linux 5.2 (fsopen, fsconfig, fsmount, move_mount): mount(2) takes one page of
+options and fails with ENOENT past some 43 overlay layers, ``lowerdir+`` takes hundreds, one at a time (Linux 6.5;
+Documentation/filesystems/overlayfs.rst). Older kernels get the joined ``lowerdir``.
+
+Two quirks are handled here so that nobody else meets them: a read-only overlay needs two lower directories, so one
+alone becomes a bind mount; and ``volatile`` leaves a marker in the work directory that a later mount refuses, which
+``forget_volatile`` takes away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bennu.errors import Failed
+from bennu.host import syscalls
+from bennu.host.files import remove_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a mount forbids."""
+
+    readonly: bool = False
+    nosuid: bool = False
+    nodev: bool = False
+    noexec: bool = False
+
+    @property
+    def attributes(self) -> int:
+        """The ``MOUNT_ATTR_*`` bits."""
+        return (
+            (syscalls.MOUNT_ATTR_RDONLY if self.readonly else 0)
+            | (syscalls.MOUNT_ATTR_NOSUID if self.nosuid else 0)
+            | (syscalls.MOUNT_ATTR_NODEV if self.nodev else 0)
+            | (syscalls.MOUNT_ATTR_NOEXEC if self.noexec else 0)
+        )
+
+
+FREE = Access()
+READONLY = Access(readonly=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """An overlay of ``lowers`` (topmost first), written to ``upper`` with ``work`` beside it on the same file system.
+
+    Without ``upper`` it is a read-only view. ``volatile`` omits every sync of the upper directory: for snapshots that
+    are thrown away if the host dies before they are committed. ``redirect_dir``, ``metacopy`` and ``index`` are
+    always off, so that the upper directory alone holds the difference, in whiteouts and opaque directories only.
+    """
+
+    lowers: tuple[Path, ...]
+    upper: Path | None = None
+    work: Path | None = None
+    volatile: bool = False
+    access: Access = FREE
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """The directory or file ``source``, seen again; ``recursive`` takes the mounts below it along."""
+
+    source: Path
+    recursive: bool = False
+    access: Access = FREE
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    """A file system in memory. ``size_bytes`` None leaves the kernel's default, half of the memory."""
+
+    size_bytes: int | None = None
+    mode: int = 0o755
+    access: Access = FREE
+
+
+Mount = Overlay | Bind | Tmpfs
+
+
+def attach(mount: Mount, target: Path) -> None:
+    """Make a mount at ``target``, which exists. ``Failed`` with the kernel's reason where it cannot be made."""
+    try:
+        fd = detached(mount)
+        try:
+            syscalls.move_mount(fd, target)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        kind = type(mount).__name__.lower()
+        raise Failed(
+            f"mount {str(target)!r}: the kernel refused the {kind}: {error.strerror}",
+            "run `bennu doctor`; it says what the host lacks",
+        ) from error
+
+
+def detached(mount: Mount) -> int:
+    """The mount as a file descriptor that stands nowhere yet; ``OSError`` from the kernel. The caller closes it."""
+    match mount:
+        case Overlay(lowers=(only,), upper=None, access=access):
+            return _bind(Bind(source=only, access=Access(True, access.nosuid, access.nodev, access.noexec)))
+        case Overlay():
+            return _overlay(mount)
+        case Bind():
+            return _bind(mount)
+        case Tmpfs(size_bytes=size, mode=mode, access=access):
+            options = {"mode": f"{mode:o}"} | ({"size": str(size)} if size is not None else {})
+            return _filesystem("tmpfs", options, (), access)
+
+
+def _bind(mount: Bind) -> int:
+    fd = syscalls.open_tree(mount.source, recursive=mount.recursive)
+    if mount.access.attributes:
+        try:
+            syscalls.mount_setattr(fd, set_attributes=mount.access.attributes, recursive=mount.recursive)
+        except OSError:
+            os.close(fd)
+            raise
+    return fd
+
+
+def _overlay(mount: Overlay) -> int:
+    options: dict[str, str | Path] = {"index": "off", "metacopy": "off", "redirect_dir": "off"}
+    if mount.upper is not None and mount.work is not None:
+        options |= {"upperdir": mount.upper, "workdir": mount.work}
+    flags = ("volatile",) if mount.volatile and mount.upper is not None else ()
+    try:
+        return _filesystem("overlay", options, flags, mount.access, lowers=mount.lowers)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        joined = ":".join(str(lower).replace("\\", "\\\\").replace(":", "\\:") for lower in mount.lowers)
+        return _filesystem("overlay", options | {"lowerdir": joined}, flags, mount.access)
+
+
+def _filesystem(
+    kind: str,
+    options: dict[str, str | Path] | dict[str, str],
+    flags: tuple[str, ...],
+    access: Access,
+    lowers: tuple[Path, ...] = (),
+) -> int:
+    fs = syscalls.fsopen(kind)
+    try:
+        for lower in lowers:
+            syscalls.fsconfig_string(fs, "lowerdir+", lower)
+        for key, value in options.items():
+            syscalls.fsconfig_string(fs, key, value)
+        for flag in flags:
+            syscalls.fsconfig_flag(fs, flag)
+        syscalls.fsconfig_create(fs)
+        return syscalls.fsmount(fs, access.attributes)
+    finally:
+        os.close(fs)
+
+
+def detach(target: Path) -> None:
+    """Take the mount at ``target`` away, lazily where it is busy. Not an error where nothing is mounted."""
+    try:
+        syscalls.umount(target)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            with suppress(OSError):
+                syscalls.umount(target, syscalls.MNT_DETACH)
+        elif error.errno not in {errno.EINVAL, errno.ENOENT}:
+            raise Failed(f"unmount {str(target)!r}: {error.strerror}") from error
+
+
+@contextmanager
+def attached(mount: Mount, target: Path) -> Iterator[Path]:
+    """A mount for as long as the block runs."""
+    attach(mount, target)
+    try:
+        yield target
+    finally:
+        detach(target)
+
+
+def forget_volatile(work: Path) -> None:
+    """Remove the marker of a volatile mount, so that the same upper directory can be mounted again."""
+    remove_tree(work / "work" / "incompat")
+
+
+def mounted_below(directory: Path) -> tuple[Path, ...]:
+    """The mount points of this process's mount namespace at or below a directory, deepest first."""
+    prefix = os.fspath(directory)
+    found: list[Path] = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            point = line.split(" ", 5)[4].encode().decode("unicode_escape")
+            if point == prefix or point.startswith(prefix + "/"):
+                found.append(Path(point))
+    return tuple(sorted(found, key=lambda path: len(path.parts), reverse=True))

@@ -1,0 +1,163 @@
+"""Processes: every program that bennu runs is started here, from a list of arguments, never through a shell.
+
+``run`` waits and gives the output; ``start`` hands back a running process inside a context that ends it. A missing
+program is ``Unavailable`` with the command that helps; a failed one is ``Failed`` with its last lines.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from bennu.errors import Failed, Unavailable
+
+TAIL_LINES: Final = 10
+END_SECONDS: Final = 5.0
+Argv = Sequence[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A process that has ended: its exit status (128+n for signal n) and what it wrote."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+def exit_status(returncode: int) -> int:
+    """Python's return code as a shell would give it: 128+n where signal n ended the process."""
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def run(
+    argv: Argv,
+    *,
+    input: bytes | None = None,  # noqa: A002 - subprocess's own word for it
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_seconds: float | None = None,
+    check: bool = True,
+    pass_fds: tuple[int, ...] = (),
+) -> Completed:
+    """Run a program to its end. ``Failed`` on a status other than 0 (unless ``check`` is off) or when time is up."""
+    try:
+        done = subprocess.run(
+            [os.fspath(word) for word in argv],
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            env=env,
+            cwd=cwd,
+            timeout=timeout_seconds,
+            check=False,
+            pass_fds=pass_fds,
+        )
+    except FileNotFoundError as error:
+        raise missing(argv) from error
+    except subprocess.TimeoutExpired as error:
+        words = tuple(os.fspath(word) for word in argv)
+        tail = _tail(error.stderr or b"")
+        raise Failed(f"{words[0]}: no end after {timeout_seconds:g} s", command=words, status=124, tail=tail) from error
+    completed = Completed(exit_status(done.returncode), done.stdout, done.stderr)
+    if check and completed.status:
+        raise failure(argv, completed)
+    return completed
+
+
+def failure(argv: Argv, completed: Completed) -> Failed:
+    """The error that a failed process is: named by its last line, with its last lines as the tail."""
+    words = tuple(os.fspath(word) for word in argv)
+    tail = _tail(completed.stderr) or _tail(completed.stdout)
+    reason = tail[-1] if tail else f"exit status {completed.status}"
+    name = os.path.basename(words[0])
+    return Failed(f"{name}: {reason}", command=words, status=completed.status, tail=tail)
+
+
+def missing(argv: Argv) -> Unavailable:
+    """The error for a program that is not there."""
+    name = os.path.basename(os.fspath(argv[0]))
+    return Unavailable(f"program {name!r} is not installed", "run `bennu doctor`; it names the package")
+
+
+def _tail(output: bytes) -> tuple[str, ...]:
+    return tuple(output.decode(errors="replace").rstrip().splitlines()[-TAIL_LINES:])
+
+
+@contextmanager
+def start(
+    argv: Argv,
+    *,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = subprocess.PIPE,
+    stderr: int | IO[bytes] | None = subprocess.PIPE,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    pass_fds: tuple[int, ...] = (),
+    new_session: bool = False,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A running process; it is ended (SIGTERM, then SIGKILL) and reaped when the block is left."""
+    child = spawn(
+        argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd, pass_fds=pass_fds, new_session=new_session
+    )
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(END_SECONDS)
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def spawn(
+    argv: Argv,
+    *,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = subprocess.DEVNULL,
+    stderr: int | IO[bytes] | None = subprocess.DEVNULL,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    pass_fds: tuple[int, ...] = (),
+    new_session: bool = True,
+) -> subprocess.Popen[bytes]:
+    """Start a process that may outlive the caller (a session of its own unless said otherwise)."""
+    try:
+        return subprocess.Popen(
+            [os.fspath(word) for word in argv],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            start_new_session=new_session,
+        )
+    except FileNotFoundError as error:
+        raise missing(argv) from error
+
+
+def start_time(pid: int) -> int | None:
+    """When a process was started, in clock ticks since the boot: with the pid, its identity. None if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in {b"Z", b"X"} else int(fields[19])
+
+
+def is_alive(pid: int, started: int | None = None) -> bool:
+    """Whether a process runs, and is the one that was started at ``started`` (no reused pid)."""
+    now = start_time(pid)
+    return now is not None and (started is None or now == started)
