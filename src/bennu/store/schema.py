@@ -1,0 +1,52 @@
+"""The schema of the one SQLite file, as migrations in order. ``PRAGMA user_version`` says how many have been applied.
+
+A released migration is never edited; a new one is appended. Each table names the package that reads and writes it;
+nobody else does. Columns holding JSON say so; times are Unix seconds (REAL, UTC).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_STORE: Final = """
+CREATE TABLE snapshots (            -- store.snapshots
+    id TEXT PRIMARY KEY,
+    parent TEXT REFERENCES snapshots (id),
+    state TEXT NOT NULL CHECK (state IN ('active', 'committed')),
+    owner TEXT NOT NULL,            -- "pid:start" of the process that writes an active one
+    boot TEXT,                      -- the boot it was committed in while not yet synced, else NULL
+    created REAL NOT NULL,
+    used REAL NOT NULL
+) STRICT;
+CREATE TABLE layers (               -- store.layers: what a committed snapshot is as a layer
+    snapshot TEXT PRIMARY KEY REFERENCES snapshots (id) ON DELETE CASCADE,
+    diff_id TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    chain_id TEXT NOT NULL
+) STRICT;
+CREATE INDEX layers_by_chain ON layers (chain_id);
+CREATE INDEX layers_by_diff ON layers (diff_id);
+CREATE TABLE images (               -- store.images
+    manifest TEXT PRIMARY KEY,      -- digest
+    config TEXT NOT NULL,           -- digest
+    created REAL NOT NULL
+) STRICT;
+CREATE INDEX images_by_config ON images (config);
+CREATE TABLE names (                -- store.images: references, fully qualified with their tag
+    name TEXT PRIMARY KEY,
+    manifest TEXT NOT NULL REFERENCES images (manifest),
+    updated REAL NOT NULL
+) STRICT;
+CREATE INDEX names_by_manifest ON names (manifest);
+"""
+
+_BUILD: Final = """
+"""
+
+_RUNTIME: Final = """
+"""
+
+_DEPLOY: Final = """
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_STORE + _BUILD + _RUNTIME + _DEPLOY,)
