@@ -54,9 +54,9 @@ class Heredoc(msgspec.Struct, frozen=True):
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     """What all instructions share.
 
-    ``keyword`` is as written (``run``, ``RUN``); ``text`` the logical line, continuations joined and comments gone, with no
-    heredoc content; ``span`` the source from the keyword to the end of the line or of the last heredoc; ``comments``
-    the comment lines directly above, each without its ``#``.
+    ``keyword`` is as written (``run``, ``RUN``); ``text`` the logical line, continuations joined and comments gone,
+    with no heredoc content; ``span`` the source from the keyword to the end of the line or of the last heredoc;
+    ``comments`` the comment lines directly above, each without its ``#``.
     """
 
     keyword: str

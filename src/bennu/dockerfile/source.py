@@ -80,7 +80,7 @@ class Source:
             at = self.text.find("\n", at + 1)
 
     def physical_lines(self) -> list[tuple[int, int]]:
-        """``(start, end)`` of each line with its newline; together they tile the text. A line ends at ``\\n`` only."""
+        """``(start, end)`` of each line with its newline; together they tile the text. Only a line feed ends a line."""
         ends = [*self._starts[1:], len(self.text)]
         return [(start, end) for start, end in zip(self._starts, ends, strict=True) if start < end]
 
