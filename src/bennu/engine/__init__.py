@@ -1,0 +1,1 @@
+"""Engines: what runs containers. The contract stands in ``base``; ``embedded`` keeps it on one host."""
