@@ -111,8 +111,10 @@ class SetObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Observation(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """A project as it is. ``active`` names the set of each service that has the traffic (or, without ports, the
-    duty)."""
+    """A project as it is.
+
+    ``active`` names the set of each service that has the traffic or, where it has no ports, the duty.
+    """
 
     project: str
     sets: dict[SetId, SetObservation] = {}
@@ -195,8 +197,7 @@ class StopSet(Value, frozen=True, kw_only=True, tag=True):
 
 
 class RemoveSet(Value, frozen=True, kw_only=True, tag=True):
-    """Stop a set and remove its replicas with all that was theirs. Not an error if it is gone; ``Conflict`` if
-    active."""
+    """Stop a set and remove its replicas with all that was theirs. ``Conflict`` if active; no error if gone."""
 
     set: SetId
 
@@ -235,7 +236,8 @@ Report = Callable[[str], None]
 class Engine(Protocol):
     """See the module's docstring.
 
-    Errors: ``Unavailable`` where the platform does not answer, ``Conflict``, ``Failed``, ``NotFound``. Safe to call from several threads and processes; one rollout at a time is the deploy lock's affair.
+    Errors: ``Unavailable`` where the platform does not answer, ``Conflict``, ``Failed``, ``NotFound``.
+    Safe to call from several threads and processes; one rollout at a time is the deploy lock's affair.
     """
 
     def capabilities(self) -> Capabilities:
@@ -260,7 +262,8 @@ class Engine(Protocol):
     def tend(self, project: str, now: float) -> float:
         """Do what is due at ``now`` (Unix seconds): health checks, restarts, the switch restored.
 
-        Returns the seconds until it should be called again. Must be cheap when nothing is due. Called by the agent alone, one caller at a time.
+        Returns the seconds until it should be called again. Must be cheap when nothing is due. Called by
+        the agent alone, one caller at a time.
         """
         ...
 
