@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bennu.dockerfile import flags, mounts, numbers, spelling
-from bennu.dockerfile.expansion import ExpansionError
+from bennu.dockerfile.expansion import ExpansionError, expand_word
 from bennu.dockerfile.heredoc import parse_opening
 from bennu.dockerfile.instructions import (
     Add,
@@ -169,6 +169,11 @@ def _add(statement: Statement, given: flags.Flags) -> Add:
 
 
 def _copy(statement: Statement, given: flags.Flags) -> Copy:
+    origin = given.word("from")
+    if origin is not None and _changes(origin.text, statement.escape):
+        raise statement.fail(
+            f"--from takes no variable, but is '{origin.text}'", origin, "name a stage whose FROM has the variable"
+        )
     sources, destination, heredocs = _sources(statement)
     return Copy(
         **_shared(statement),
@@ -182,6 +187,14 @@ def _copy(statement: Statement, given: flags.Flags) -> Copy:
         parents=given.truth("parents") or False,
         exclude=given.texts("exclude"),
     )
+
+
+def _changes(word: str, escape: str) -> bool:
+    """Whether expansion would make another word of this one."""
+    try:
+        return expand_word(word, {}, escape) != word
+    except ExpansionError:
+        return True
 
 
 def _arg(statement: Statement, _: flags.Flags) -> Arg:
