@@ -1,0 +1,162 @@
+"""A plan: what has to change so that a release is what runs, bound to the revision and the observation it was made
+from.
+
+Pure. ``make`` compares; ``rollout`` puts the changes in order; ``render`` (module ``plan_text``) shows them. A change
+is of a service, never of a replica: sets are replaced whole. Two services cannot share a set, and a service whose set
+is already active is kept as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+import msgspec
+
+from bennu.compose.model import Service, Value, Volume
+from bennu.deploy.release import Release
+from bennu.digest import Digest
+from bennu.engine.base import Observation, SetId, SetSpec
+
+Kind = Literal["create", "replace", "remove", "keep", "repair"]
+Order = Literal["start-first", "stop-first"]
+
+
+class Change(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """What happens to one service.
+
+    ``repair``: the active set has lost replicas and gets them again. ``old``: the set that is active now. ``new``: the set that will be; None for ``remove``. ``returns``: the new set is
+    there already, kept from an earlier revision. ``reasons``: what differs, one line each, for people.
+    """
+
+    service: str
+    kind: Kind
+    order: Order = "start-first"
+    old: SetSpec | None = None
+    new: SetSpec | None = None
+    returns: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+class Plan(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """Ordered changes. ``revision`` and ``stamp`` say what it was made from: it is void when either has moved.
+
+    ``waves``: names of services in dependency order. ``prune``: kept sets that nothing will come back to.
+    """
+
+    project: str
+    release: Digest
+    revision: int
+    stamp: Digest
+    changes: tuple[Change, ...]
+    waves: tuple[tuple[str, ...], ...]
+    services: dict[str, Service]
+    volumes: dict[str, Volume] = {}
+    prune: tuple[SetId, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing has to change."""
+        return not self.prune and all(change.kind == "keep" for change in self.changes)
+
+    def change(self, service: str) -> Change | None:
+        """The change of a service, None for one that the plan does not know."""
+        return next((change for change in self.changes if change.service == service), None)
+
+    @property
+    def target(self) -> dict[str, SetId]:
+        """The set of each service once the plan is carried out."""
+        return {change.service: change.new.id for change in self.changes if change.new is not None}
+
+
+def make(
+    release: Release,
+    observation: Observation,
+    *,
+    revision: int,
+    keep: Collection[SetId] = (),
+    generations: dict[str, int] | None = None,
+) -> Plan:
+    """The plan that makes ``release`` what runs, seen from ``observation`` at ``revision``.
+
+    ``keep``: sets that earlier revisions may come back to. ``generations``: per service, above 0 to make its set anew.
+    """
+    numbers = generations or {}
+    waves = release.waves()
+    changes = [_change(release.spec(name, numbers.get(name, 0)), observation) for wave in waves for name in wave]
+    gone = [
+        Change(service=service, kind="remove", old=found.spec, reasons=("no longer in the fleet file",))
+        for service in sorted(observation.active)
+        if service not in release.services and (found := observation.active_set(service)) is not None
+    ]
+    used = {change.new.id for change in changes if change.new} | {change.old.id for change in changes if change.old}
+    spare = used | set(keep) | set(observation.active.values())
+    return Plan(
+        project=release.project,
+        release=release.digest,
+        revision=revision,
+        stamp=observation.stamp,
+        changes=(*changes, *gone),
+        waves=waves,
+        services={name: entry.service for name, entry in release.services.items()},
+        volumes=release.volumes,
+        prune=tuple(sorted(name for name in observation.sets if name not in spare)),
+    )
+
+
+def _change(new: SetSpec, observation: Observation) -> Change:
+    name = new.service.name
+    found = observation.active_set(name)
+    old = found.spec if found else None
+    returns = new.id in observation.sets
+    if old is None:
+        return Change(service=name, kind="create", new=new, returns=returns, reasons=("not running yet",))
+    if old.id == new.id:
+        whole = found is not None and len(found.replicas) == new.replicas
+        if whole:
+            return Change(service=name, kind="keep", old=old, new=new)
+        return Change(service=name, kind="repair", old=old, new=new, returns=True, reasons=("replicas are missing",))
+    order: Order = "stop-first" if old.service.writes_shared_state or new.service.writes_shared_state else "start-first"
+    return Change(
+        service=name, kind="replace", order=order, old=old, new=new, returns=returns, reasons=_reasons(old, new)
+    )
+
+
+def _reasons(old: SetSpec, new: SetSpec) -> tuple[str, ...]:
+    lines: list[str] = []
+    if old.image != new.image:
+        lines.append(f"image {_short(old.image)} -> {_short(new.image)}")
+    if old.replicas != new.replicas:
+        lines.append(f"replicas {old.replicas} -> {new.replicas}")
+    before, after = (msgspec.to_builtins(spec.service) for spec in (old, new))
+    for field in sorted(before.keys() | after.keys()):
+        if field == "deploy":
+            before_deploy = {k: v for k, v in before.get(field, {}).items() if k != "replicas"}
+            after_deploy = {k: v for k, v in after.get(field, {}).items() if k != "replicas"}
+            lines.extend(_difference("deploy", before_deploy, after_deploy))
+        elif field not in {"image", "depends_on"}:
+            lines.extend(_difference(field, before.get(field), after.get(field)))
+    return tuple(lines) or ("made again from scratch",)
+
+
+def _difference(path: str, before: object, after: object) -> list[str]:
+    if before == after:
+        return []
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [
+            line
+            for key in sorted(before.keys() | after.keys())
+            for line in _difference(f"{path}.{key}", before.get(key), after.get(key))
+        ]
+    if path.startswith("environment."):  # values of variables may be secrets
+        verb = "added" if before is None else "removed" if after is None else "changed"
+        return [f"{path} {verb}"]
+    return [f"{path} {_shown(before)} -> {_shown(after)}"]
+
+
+def _shown(value: object) -> str:
+    return "(unset)" if value is None else msgspec.json.encode(value).decode()
+
+
+def _short(digest: Digest) -> str:
+    return digest.rpartition(":")[2][:12]

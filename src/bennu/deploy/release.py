@@ -1,0 +1,86 @@
+"""A release: the whole stack, resolved. Image digests and configuration, immutable, named by its digest.
+
+Pure. ``resolve`` makes one of a fleet file and the digests of its images; ``Release.spec`` gives the set that a service
+has in it. What is in a release is what comes back at a rollback: nothing is read from the fleet file again. Next:
+``plan``, which compares a release with what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bennu.compose.canonical import canonical_json, service_digest
+from bennu.compose.model import Project, Service, Value, Volume
+from bennu.digest import Digest, digest_of
+from bennu.engine.base import SetSpec, set_id
+
+
+class ReleaseService(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """One service of a release. ``image`` is a manifest digest; ``image_name`` is for people only."""
+
+    image: Digest
+    image_name: str
+    service: Service
+
+
+class Release(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """All services of a project with what they run. Compare releases by ``digest``."""
+
+    project: str
+    services: dict[str, ReleaseService]
+    volumes: dict[str, Volume] = {}
+    keep: int = 3
+    keep_warm_seconds: float = 600.0
+
+    @property
+    def digest(self) -> Digest:
+        """The release's name: the digest of its canonical JSON."""
+        return digest_of(canonical_json(self))
+
+    def spec(self, service: str, generation: int = 0) -> SetSpec:
+        """The set of a service in this release; ``generation`` above 0 is the same set made again from scratch."""
+        entry = self.services[service]
+        return SetSpec(
+            id=set_id(service, service_digest(entry.service), entry.image, entry.service.replicas, generation),
+            project=self.project,
+            image=entry.image,
+            image_name=entry.image_name,
+            service=entry.service,
+            volumes=self.volumes,
+        )
+
+    def waves(self) -> tuple[tuple[str, ...], ...]:
+        """The services in dependency order; those of one wave do not wait for each other."""
+        services = {name: entry.service for name, entry in self.services.items()}
+        return Project(name=self.project, directory="", services=services).start_order()
+
+
+def resolve(project: Project, images: Mapping[str, Digest]) -> Release:
+    """The release that a fleet file is, with ``images`` giving the manifest digest of each service's image."""
+    return Release(
+        project=project.name,
+        services={
+            name: ReleaseService(image=images[name], image_name=project.image_name(name), service=_essence(service))
+            for name, service in project.services.items()
+        },
+        volumes=project.volumes,
+        keep=project.x_bennu.keep,
+        keep_warm_seconds=project.x_bennu.keep_warm_seconds,
+    )
+
+
+def encode(release: Release) -> bytes:
+    """The release as canonical JSON: what the history keeps and what the digest is of."""
+    return canonical_json(release)
+
+
+def decode(data: bytes | str) -> Release:
+    """The inverse of ``encode``."""
+    return msgspec.json.decode(data, type=Release)
+
+
+def _essence(service: Service) -> Service:
+    # how the image was built and what other programs noted in the file are no part of what runs
+    return msgspec.structs.replace(service, build=None, profiles=(), extensions={})

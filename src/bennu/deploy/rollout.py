@@ -1,0 +1,301 @@
+"""The rollout: in which order a plan is carried out, and what happens when something fails. Sans-I/O.
+
+``handle`` takes an event and returns commands (engine actions) to run; all commands of one answer are independent,
+and the machine goes on when each has been answered by ``Done`` or ``Failed``. There is no clock and no I/O, so that
+the same machine drives every engine and tests drive it with playbooks.
+
+Theory. Services are started in waves, in dependency order. Up to the switch nothing old is touched, with one
+exception that the plan announces: a service that writes state which its next set shares is replaced *stop-first*
+(YIELDING). A service that nothing serves yet, new or stop-first, takes the duty as soon as it is proven (ADOPTING),
+since later waves need it. All other services switch together, in one action (SWITCHING), which is the commit point: a
+failure before it reverts everything in the opposite order, a failure after it is noted and the rollout goes on. A
+rollout whose process died is taken up by ``recover``: forward if the engine has committed the switch, back if it has
+not.
+
+The table ``NEXT`` is the whole machine; tests enumerate it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Final
+
+from bennu.compose.model import Value
+from bennu.deploy.plan import Change, Plan
+from bennu.engine.base import (
+    Action,
+    Activate,
+    AwaitReady,
+    Deactivate,
+    Drain,
+    Observation,
+    Prepare,
+    RemoveSet,
+    SetId,
+    StartSet,
+    StopSet,
+)
+
+
+class State(enum.Enum):
+    """Where a rollout stands. The value is what a person reads."""
+
+    NEW = "not begun"
+    PREPARING = "preparing network, volumes and switch"
+    YIELDING = "stopping the old set of a service that shares its state"
+    STARTING = "starting"
+    PROVING = "waiting until ready"
+    ADOPTING = "putting new services into service"
+    SWITCHING = "switching"
+    DRAINING = "draining"
+    RETIRING = "removing what nothing comes back to"
+    REVERT_STOPPING = "reverting: stopping what was started"
+    REVERT_STARTING = "reverting: starting what was stopped"
+    REVERT_PROVING = "reverting: waiting until ready"
+    REVERT_SWITCHING = "reverting: switching back"
+    REVERT_REMOVING = "reverting: removing what was started"
+    DONE = "done"
+    REVERTED = "reverted"
+    STUCK = "could not be reverted"
+
+
+NEXT: Final[dict[State, tuple[State, State]]] = {
+    # state: (when all its commands are done, when one has failed)
+    State.NEW: (State.PREPARING, State.PREPARING),
+    State.PREPARING: (State.YIELDING, State.REVERT_STOPPING),
+    State.YIELDING: (State.STARTING, State.REVERT_STOPPING),
+    State.STARTING: (State.PROVING, State.REVERT_STOPPING),
+    State.PROVING: (State.ADOPTING, State.REVERT_STOPPING),
+    State.ADOPTING: (State.SWITCHING, State.REVERT_STOPPING),  # or YIELDING, while there are waves left
+    State.SWITCHING: (State.DRAINING, State.REVERT_STOPPING),
+    State.DRAINING: (State.RETIRING, State.RETIRING),
+    State.RETIRING: (State.DONE, State.DONE),
+    State.REVERT_STOPPING: (State.REVERT_STARTING, State.REVERT_STARTING),
+    State.REVERT_STARTING: (State.REVERT_PROVING, State.STUCK),
+    State.REVERT_PROVING: (State.REVERT_SWITCHING, State.STUCK),
+    State.REVERT_SWITCHING: (State.REVERT_REMOVING, State.STUCK),
+    State.REVERT_REMOVING: (State.REVERTED, State.REVERTED),
+}
+FINAL: Final = frozenset({State.DONE, State.REVERTED, State.STUCK})
+COMMITTED: Final = frozenset({State.DRAINING, State.RETIRING, State.DONE})
+
+
+class Deadlines(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """How long the waits of a rollout may take, in seconds."""
+
+    ready_seconds: float = 300.0
+    drain_seconds: float = 30.0
+
+
+class Done(Value, frozen=True, kw_only=True):
+    """A command has been carried out."""
+
+    command: Action
+
+
+class Failed(Value, frozen=True, kw_only=True):
+    """A command has failed; ``reason`` is one line."""
+
+    command: Action
+    reason: str
+
+
+class Cancelled(Value, frozen=True, kw_only=True):
+    """Somebody wants it to stop. Ignored once the switch is committed."""
+
+    reason: str
+
+
+Event = Done | Failed | Cancelled
+
+
+class Rollout:
+    """One plan being carried out. ``state``, ``failures`` (before the commit) and ``notes`` (after it) can be read."""
+
+    def __init__(self, plan: Plan, deadlines: Deadlines | None = None) -> None:
+        self.plan = plan
+        self.deadlines = deadlines or Deadlines()
+        self.state = State.NEW
+        self.wave = 0
+        self.failures: list[Failed | Cancelled] = []
+        self.notes: list[Failed] = []
+        self._pending: list[Action] = []
+        self._failed = False
+        self._begun: set[SetId] = set()
+        self._yielded: set[SetId] = set()
+        self._touched: set[str] = set()  # services whose activation may have moved
+
+    def begin(self) -> list[Action]:
+        """The first commands; none where the plan has nothing to do."""
+        return self._leave(State.NEW, failed=False)
+
+    @classmethod
+    def recover(
+        cls, plan: Plan, observation: Observation, deadlines: Deadlines | None = None
+    ) -> tuple[Rollout, list[Action]]:
+        """Take up a rollout whose process died, with its first commands: forward if committed, else back.
+
+        Committed means that every service that was to change has its new set active.
+        """
+        rollout = cls(plan, deadlines)
+        moving = [change for change in plan.changes if change.new and change.kind != "keep"]
+        if all(observation.active.get(c.service) == c.new.id for c in moving if c.new):
+            return rollout, rollout._enter(State.DRAINING)
+        rollout.failures.append(Cancelled(reason="the process that carried this plan out has died"))
+        rollout._begun = {c.new.id for c in moving if c.new and c.new.id in observation.sets}
+        rollout._yielded = {c.old.id for c in moving if c.order == "stop-first" and c.old}
+        rollout._touched = {c.service for c in moving if c.new and observation.active.get(c.service) == c.new.id}
+        return rollout, rollout._enter(State.REVERT_STOPPING)
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing more will happen."""
+        return self.state in FINAL
+
+    def handle(self, event: Event) -> list[Action]:
+        """Take an answer in; the next commands, once every command under way has been answered."""
+        if isinstance(event, Cancelled):
+            if self.state not in COMMITTED and not self.state.name.startswith("REVERT") and not self.is_final:
+                self.failures.append(event)
+                self._failed = True
+            return []
+        self._pending.remove(event.command)
+        if isinstance(event, Failed):
+            self._failed = True
+            (self.notes if self.state in COMMITTED else self.failures).append(event)
+        if self._pending:
+            return []
+        return self._leave(self.state, failed=self._failed)
+
+    def _leave(self, state: State, *, failed: bool) -> list[Action]:
+        done, fail = NEXT[state]
+        following = fail if failed else done
+        if state is State.ADOPTING and not failed and self.wave + 1 < len(self.plan.waves):
+            self.wave += 1
+            following = State.YIELDING
+        return self._enter(following)
+
+    def _enter(self, state: State) -> list[Action]:
+        self.state = state
+        self._failed = False
+        if self.is_final:
+            return []
+        self._pending = _COMMANDS[state](self)
+        return list(self._pending) if self._pending else self._leave(state, failed=False)
+
+    # what each state has to do
+
+    def _moving(self, *kinds: str) -> list[Change]:
+        return [c for c in self.plan.changes if c.kind in kinds]
+
+    def _in_wave(self, *kinds: str) -> list[Change]:
+        names = self.plan.waves[self.wave] if self.plan.waves else ()
+        return [c for c in self._moving(*kinds) if c.service in names]
+
+    def _prepare(self) -> list[Action]:
+        if self.plan.is_empty:
+            return []
+        return [Prepare(project=self.plan.project, services=self.plan.services, volumes=self.plan.volumes)]
+
+    def _yield(self) -> list[Action]:
+        old = [c.old.id for c in self._in_wave("replace") if c.order == "stop-first" and c.old]
+        self._yielded.update(old)
+        return [StopSet(set=name) for name in old]
+
+    def _start(self) -> list[Action]:
+        specs = [c.new for c in self._in_wave("create", "replace", "repair") if c.new]
+        self._begun.update(spec.id for spec in specs)
+        return [StartSet(spec=spec) for spec in specs]
+
+    def _prove(self) -> list[Action]:
+        specs = [c.new for c in self._in_wave("create", "replace", "repair") if c.new]
+        jobs = self._jobs()
+        return [
+            AwaitReady(
+                set=spec.id,
+                timeout_seconds=self.deadlines.ready_seconds,
+                completed=spec.service.name in jobs,
+            )
+            for spec in specs
+        ]
+
+    def _jobs(self) -> set[str]:
+        return {
+            name
+            for service in self.plan.services.values()
+            for name, dependency in service.depends_on.items()
+            if dependency.condition == "service_completed_successfully"
+        }
+
+    def _adopt(self) -> list[Action]:
+        new = self._in_wave("create", "repair")
+        new += [c for c in self._in_wave("replace") if c.order == "stop-first"]
+        return self._activate(new)
+
+    def _switch(self) -> list[Action]:
+        return self._activate([c for c in self._moving("replace") if c.order == "start-first"])
+
+    def _activate(self, changes: list[Change]) -> list[Action]:
+        sets = {c.service: c.new.id for c in changes if c.new}
+        self._touched.update(sets)
+        return [Activate(project=self.plan.project, sets=sets)] if sets else []
+
+    def _drain(self) -> list[Action]:
+        gone = self._moving("remove")
+        actions: list[Action] = []
+        if gone:
+            actions.append(Deactivate(project=self.plan.project, services=tuple(c.service for c in gone)))
+        old = [c.old.id for c in self._moving("replace") if c.old and c.order == "start-first"]
+        actions += [Drain(set=name, timeout_seconds=self.deadlines.drain_seconds) for name in old]
+        return actions
+
+    def _retire(self) -> list[Action]:
+        stopped: list[Action] = [StopSet(set=c.old.id) for c in self._moving("remove") if c.old]
+        return [*stopped, *(RemoveSet(set=name) for name in self.plan.prune)]
+
+    def _revert_stop(self) -> list[Action]:
+        # what shared its state with an old set has to end before that one can come back
+        new = [c for c in self._moving("replace") if c.order == "stop-first" and c.new and c.new.id in self._begun]
+        return [StopSet(set=c.new.id) for c in new if c.new]
+
+    def _revert_start(self) -> list[Action]:
+        return [StartSet(spec=c.old) for c in self._moving("replace") if c.old and c.old.id in self._yielded]
+
+    def _revert_prove(self) -> list[Action]:
+        return [
+            AwaitReady(set=c.old.id, timeout_seconds=self.deadlines.ready_seconds)
+            for c in self._moving("replace")
+            if c.old and c.old.id in self._yielded
+        ]
+
+    def _revert_switch(self) -> list[Action]:
+        back = {c.service: c.old.id for c in self._moving("replace") if c.old and c.service in self._touched}
+        new = tuple(c.service for c in self._moving("create") if c.service in self._touched and not c.old)
+        actions: list[Action] = [Activate(project=self.plan.project, sets=back)] if back else []
+        return [*actions, Deactivate(project=self.plan.project, services=new)] if new else actions
+
+    def _revert_remove(self) -> list[Action]:
+        actions: list[Action] = []
+        for change in self._moving("create", "replace"):
+            if change.new and change.new.id in self._begun:
+                kept = change.returns
+                actions.append(StopSet(set=change.new.id) if kept else RemoveSet(set=change.new.id))
+        return actions
+
+
+_COMMANDS: Final[dict[State, Callable[[Rollout], list[Action]]]] = {
+    State.PREPARING: Rollout._prepare,
+    State.YIELDING: Rollout._yield,
+    State.STARTING: Rollout._start,
+    State.PROVING: Rollout._prove,
+    State.ADOPTING: Rollout._adopt,
+    State.SWITCHING: Rollout._switch,
+    State.DRAINING: Rollout._drain,
+    State.RETIRING: Rollout._retire,
+    State.REVERT_STOPPING: Rollout._revert_stop,
+    State.REVERT_STARTING: Rollout._revert_start,
+    State.REVERT_PROVING: Rollout._revert_prove,
+    State.REVERT_SWITCHING: Rollout._revert_switch,
+    State.REVERT_REMOVING: Rollout._revert_remove,
+}

@@ -1,0 +1,281 @@
+"""The rollout, as plays: what is said to it, and what it answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from bennu.compose.model import DependsOn, Mount, Port, Service
+from bennu.deploy import plan as planning
+from bennu.deploy.release import Release, ReleaseService
+from bennu.deploy.rollout import COMMITTED, FINAL, NEXT, Cancelled, Done, Failed, Rollout, State
+from bennu.digest import digest_of
+from bennu.engine.base import Observation, ReplicaObservation, SetObservation, SetSpec
+
+
+def service(name: str, *, needs: tuple[str, ...] = (), job_of: tuple[str, ...] = (), writes: bool = False) -> Service:
+    return Service(
+        name=name,
+        ports=(Port(target=80),),
+        mounts=(Mount(type="volume", source="data", target="/data"),) if writes else (),
+        depends_on={n: DependsOn(condition="service_healthy") for n in needs}
+        | {n: DependsOn(condition="service_completed_successfully") for n in job_of},
+    )
+
+
+def release(version: str, *services: Service) -> Release:
+    return Release(
+        project="shop",
+        services={
+            s.name: ReleaseService(image=digest_of(f"{s.name} {version}".encode()), image_name=s.name, service=s)
+            for s in services
+        },
+    )
+
+
+def observed(*specs: SetSpec, active: dict[str, str] | None = None) -> Observation:
+    sets = {
+        spec.id: SetObservation(
+            spec=spec,
+            replicas=tuple(
+                ReplicaObservation(
+                    service=spec.service.name, set=spec.id, index=n + 1, container=f"{spec.id}.{n}", state="running"
+                )
+                for n in range(spec.replicas)
+            ),
+        )
+        for spec in specs
+    }
+    return Observation(
+        project="shop", sets=sets, active=active if active is not None else {s.service.name: s.id for s in specs}
+    )
+
+
+class Play:
+    """Runs a rollout against a script: ``expect`` names the commands, ``fails`` those that fail."""
+
+    def __init__(self, plan: planning.Plan) -> None:
+        self.rollout = Rollout(plan)
+        self.commands = self.rollout.begin()
+        self.names = {c.new.id: f"new {c.service}" for c in plan.changes if c.new}
+        self.names |= {c.old.id: f"old {c.service}" for c in plan.changes if c.old}
+
+    def say(self, command: object) -> str:
+        kind = type(command).__name__
+        match kind:
+            case "Prepare":
+                return "Prepare"
+            case "StartSet":
+                return f"StartSet {self.names[command.spec.id]}"
+            case "Activate":
+                return "Activate " + ", ".join(self.names[s] for s in command.sets.values())
+            case "Deactivate":
+                return "Deactivate " + ", ".join(command.services)
+            case _:
+                return f"{kind} {self.names.get(command.set, command.set)}"
+
+    def expect(self, *lines: str, fails: str | None = None) -> Play:
+        assert sorted(self.say(c) for c in self.commands) == sorted(lines)
+        following = []
+        for command in list(self.commands):
+            assert not following
+            if fails is not None and self.say(command) == fails:
+                following = self.rollout.handle(Failed(command=command, reason="broken"))
+            else:
+                following = self.rollout.handle(Done(command=command))
+        self.commands = following
+        return self
+
+    def ends(self, state: State) -> None:
+        assert self.commands == []
+        assert self.rollout.state is state
+
+
+DB = service("db", writes=True)
+WEB = service("web", needs=("db",))
+V1, V2 = release("1", DB, WEB), release("2", DB, WEB)
+EMPTY = Observation(project="shop")
+
+
+def both(version: Release) -> tuple[SetSpec, SetSpec]:
+    return version.spec("db"), version.spec("web")
+
+
+def test_the_first_apply_goes_wave_by_wave_and_each_service_serves_as_soon_as_it_is_proven() -> None:
+    play = Play(planning.make(V1, EMPTY, revision=0))
+    play.expect("Prepare").expect("StartSet new db").expect("AwaitReady new db").expect("Activate new db")
+    play.expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
+    play.ends(State.DONE)
+
+
+def test_a_changed_service_is_switched_only_when_its_new_set_is_proven() -> None:
+    only_web = Release(project="shop", services={"db": V1.services["db"], "web": V2.services["web"]})
+    play = Play(planning.make(only_web, observed(*both(V1)), revision=1))
+    play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web")
+    play.expect("Activate new web").expect("Drain old web").ends(State.DONE)
+
+
+def test_several_services_switch_in_one_action() -> None:
+    a1, a2 = (release(v, service("api"), service("web")) for v in "12")
+    play = Play(planning.make(a2, observed(a1.spec("api"), a1.spec("web")), revision=1))
+    play.expect("Prepare").expect("StartSet new api", "StartSet new web")
+    play.expect("AwaitReady new api", "AwaitReady new web").expect("Activate new api, new web")
+    play.expect("Drain old api", "Drain old web").ends(State.DONE)
+
+
+def test_a_service_that_shares_its_state_gives_way_first() -> None:
+    play = Play(planning.make(V2, observed(*both(V1)), revision=1))
+    play.expect("Prepare").expect("StopSet old db").expect("StartSet new db").expect("AwaitReady new db")
+    play.expect("Activate new db").expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
+    play.expect("Drain old web").ends(State.DONE)
+
+
+def test_when_a_later_service_fails_the_one_that_gave_way_comes_back() -> None:
+    play = Play(planning.make(V2, observed(*both(V1)), revision=1))
+    play.expect("Prepare").expect("StopSet old db").expect("StartSet new db").expect("AwaitReady new db")
+    play.expect("Activate new db").expect("StartSet new web").expect("AwaitReady new web", fails="AwaitReady new web")
+    play.expect("StopSet new db").expect("StartSet old db").expect("AwaitReady old db").expect("Activate old db")
+    play.expect("RemoveSet new db", "RemoveSet new web").ends(State.REVERTED)
+    assert [failure.reason for failure in play.rollout.failures] == ["broken"]
+
+
+def test_a_failed_first_apply_leaves_nothing_that_serves() -> None:
+    play = Play(planning.make(V1, EMPTY, revision=0))
+    play.expect("Prepare").expect("StartSet new db").expect("AwaitReady new db").expect("Activate new db")
+    play.expect("StartSet new web", fails="StartSet new web").expect("Deactivate db")
+    play.expect("RemoveSet new db", "RemoveSet new web").ends(State.REVERTED)
+
+
+def test_a_failure_after_the_commit_is_noted_and_the_rollout_goes_on() -> None:
+    a1, a2 = (release(v, service("web")) for v in "12")
+    play = Play(planning.make(a2, observed(a1.spec("web")), revision=1))
+    play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
+    play.expect("Drain old web", fails="Drain old web").ends(State.DONE)
+    assert len(play.rollout.notes) == 1
+    assert not play.rollout.failures
+
+
+def test_a_kept_set_that_does_not_come_up_is_stopped_and_not_removed() -> None:
+    a1, a2 = (release(v, service("web")) for v in "12")
+    there = observed(a1.spec("web"), a2.spec("web"), active={"web": a2.spec("web").id})
+    play = Play(planning.make(a1, there, revision=2, keep=[a1.spec("web").id]))
+    play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web", fails="AwaitReady new web")
+    play.expect("StopSet new web").ends(State.REVERTED)
+
+
+def test_a_removed_service_leaves_after_the_switch() -> None:
+    without = Release(project="shop", services={"db": V1.services["db"]})
+    play = Play(planning.make(without, observed(*both(V1)), revision=1))
+    play.expect("Prepare").expect("Deactivate web").expect("StopSet old web").ends(State.DONE)
+
+
+def test_sets_that_nothing_comes_back_to_are_removed_at_the_end() -> None:
+    a1, a2, a3 = (release(v, service("web")) for v in "123")
+    there = observed(a1.spec("web"), a2.spec("web"), active={"web": a2.spec("web").id})
+    plan = planning.make(a3, there, revision=2)
+    assert plan.prune == (a1.spec("web").id,)
+    play = Play(plan)
+    play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
+    play.expect("Drain old web").expect(f"RemoveSet {a1.spec('web').id}").ends(State.DONE)
+
+
+def test_nothing_to_do_says_nothing() -> None:
+    plan = planning.make(V1, observed(*both(V1)), revision=1)
+    assert plan.is_empty
+    Play(plan).ends(State.DONE)
+
+
+def test_a_job_is_waited_for_to_its_end() -> None:
+    jobs = release("1", service("migrate"), service("web", job_of=("migrate",)))
+    rollout = Rollout(planning.make(jobs, EMPTY, revision=0))
+    (prepare,) = rollout.begin()
+    (start,) = rollout.handle(Done(command=prepare))
+    (wait,) = rollout.handle(Done(command=start))
+    assert wait.completed
+
+
+def test_cancelling_before_the_commit_reverts_and_after_it_does_nothing() -> None:
+    a1, a2 = (release(v, service("web")) for v in "12")
+    play = Play(planning.make(a2, observed(a1.spec("web")), revision=1))
+    play.expect("Prepare")
+    assert play.rollout.handle(Cancelled(reason="interrupted")) == []
+    play.expect("StartSet new web").expect("RemoveSet new web").ends(State.REVERTED)
+
+    play = Play(planning.make(a2, observed(a1.spec("web")), revision=1))
+    play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
+    assert play.rollout.handle(Cancelled(reason="interrupted")) == []
+    play.expect("Drain old web").ends(State.DONE)
+
+
+@pytest.mark.parametrize("steps", range(9))
+def test_a_dead_rollout_is_taken_up_wherever_it_died(steps: int) -> None:
+    """Run the plan on a model of an engine, stop after some steps, recover: exactly one active set a service, no orphan."""
+    model = Model(observed(*both(V1)))
+    plan = planning.make(V2, model.observe(), revision=1)
+    rollout = Rollout(plan)
+    commands = rollout.begin()
+    for _ in range(steps):
+        if rollout.is_final:
+            break
+        commands = model.answer(rollout, commands)
+    again, commands = Rollout.recover(plan, model.observe())
+    while not again.is_final:
+        commands = model.answer(again, commands)
+    ended = model.observe()
+    committed = ended.active == plan.target
+    assert again.state is (State.DONE if committed else State.REVERTED)
+    assert ended.active in ({s.service.name: s.id for s in both(V1)}, plan.target)
+    assert all(model.running[name] for name in ended.active.values())
+    if not committed:
+        assert set(ended.sets) == set(ended.active.values())
+
+
+class Model:
+    """An engine in memory, as far as a rollout can tell."""
+
+    def __init__(self, start: Observation) -> None:
+        self.specs = {name: found.spec for name, found in start.sets.items()}
+        self.running = dict.fromkeys(start.sets, True)
+        self.active = dict(start.active)
+
+    def observe(self) -> Observation:
+        return observed(*self.specs.values(), active=dict(self.active))
+
+    def answer(self, rollout: Rollout, commands: list) -> list:
+        following: list = []
+        for command in commands:
+            self.execute(command)
+            following = rollout.handle(Done(command=command))
+        return following
+
+    def execute(self, command: object) -> None:
+        match type(command).__name__:
+            case "StartSet":
+                self.specs[command.spec.id] = command.spec
+                self.running[command.spec.id] = True
+            case "StopSet":
+                self.running[command.set] = False
+            case "AwaitReady":
+                assert self.running[command.set]
+            case "Activate":
+                assert all(self.running[name] for name in command.sets.values())
+                self.active |= command.sets
+            case "Deactivate":
+                for name in command.services:
+                    self.active.pop(name, None)
+            case "RemoveSet":
+                assert command.set not in self.active.values()
+                self.specs.pop(command.set, None)
+                self.running.pop(command.set, None)
+
+
+def test_the_table_covers_every_state_and_every_way_ends() -> None:
+    assert set(NEXT) | FINAL == set(State)
+    for start in State:
+        seen, todo = set(), [start]
+        while todo:
+            state = todo.pop()
+            if state not in seen:
+                seen.add(state)
+                todo += NEXT.get(state, ())
+        assert seen & FINAL
+    assert State.DONE in COMMITTED
