@@ -10,13 +10,16 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from bennu.host import syscalls
+
+DEEPEST: Final = 64  # levels of directories that are held open at once
+_WALK: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
@@ -59,21 +62,76 @@ def temporary_directory(parent: Path, prefix: str) -> Iterator[Path]:
         remove_tree(path)
 
 
+def sync_file_system(path: Path) -> None:
+    """Make everything that was written to the file system of ``path``, by whomever, durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.syncfs(fd)
+    finally:
+        os.close(fd)
+
+
 def remove_tree(path: Path) -> None:
-    """Remove a file or a directory with all below it; not an error if it is not there. Never crosses a mount."""
-    if not path.is_symlink() and path.is_dir():
-        device = os.lstat(path).st_dev
-        for root, directories, _ in os.walk(path):
-            for name in directories:
-                below = os.lstat(os.path.join(root, name))
-                if below.st_dev != device:
-                    raise OSError(errno.EBUSY, "a file system is mounted there", os.path.join(root, name))
-                if stat.S_ISDIR(below.st_mode) and os.geteuid() != 0:
-                    os.chmod(os.path.join(root, name), 0o700)
-        shutil.rmtree(path)
-    else:
-        with suppress(FileNotFoundError):
+    """Remove a file or a directory with all below it; not an error if it is not there, or if somebody else removes it
+    at the same time. ``OSError`` with EBUSY where something is mounted below: what is mounted is not touched.
+    """
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with suppress(FileNotFoundError):
+        if not stat.S_ISDIR(status.st_mode):
             os.unlink(path)
+            return
+        top = os.open(path, _WALK)
+        try:
+            while _remove_below(top, top, 0):
+                pass
+        finally:
+            os.close(top)
+        os.rmdir(path)
+
+
+def _remove_below(fd: int, top: int, depth: int) -> bool:
+    # a hostile image nests deeper than Python's stack and PATH_MAX: what is too deep is moved up and removed from there
+    moved = False
+    for name in _unlink_files(fd):
+        with suppress(FileNotFoundError):
+            if depth == DEEPEST:
+                os.rename(name, secrets.token_hex(12), src_dir_fd=fd, dst_dir_fd=top)
+                moved = True
+                continue
+            child = _open_to_remove(fd, name)
+            try:
+                moved |= _remove_below(child, top, depth + 1)
+            finally:
+                os.close(child)
+            os.rmdir(name, dir_fd=fd)
+    return moved
+
+
+def _unlink_files(fd: int) -> list[str]:
+    directories = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                directories.append(entry.name)
+            else:
+                with suppress(FileNotFoundError):
+                    os.unlink(entry.name, dir_fd=fd)
+    return directories
+
+
+def _open_to_remove(fd: int, name: str) -> int:
+    if os.geteuid() != 0:
+        os.chmod(name, 0o700, dir_fd=fd)
+    try:
+        # NO_XDEV sees bind mounts of the same file system too, which st_dev does not
+        return syscalls.openat2(fd, name, _WALK, 0, syscalls.RESOLVE_NO_XDEV)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise OSError(errno.EBUSY, "something is mounted there", name) from error
+        raise
 
 
 def open_in_root(root: int, path: str | os.PathLike[str], flags: int, mode: int = 0) -> int:

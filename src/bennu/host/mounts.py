@@ -5,8 +5,8 @@ options and fails with ENOENT past some 43 overlay layers, ``lowerdir+`` takes h
 Documentation/filesystems/overlayfs.rst). Older kernels get the joined ``lowerdir``.
 
 Two quirks are handled here so that nobody else meets them: a read-only overlay needs two lower directories, so one
-alone becomes a bind mount; and ``volatile`` leaves a marker in the work directory that a later mount refuses, which
-``forget_volatile`` takes away.
+alone becomes a bind mount; and ``volatile`` leaves a marker in the work directory that makes the next mount of the
+same upper directory fail, so it is taken away first: whoever mounts volatile throws the tree away after a crash.
 """
 
 from __future__ import annotations
@@ -129,7 +129,10 @@ def _overlay(mount: Overlay) -> int:
     options: dict[str, str | Path] = {"index": "off", "metacopy": "off", "redirect_dir": "off"}
     if mount.upper is not None and mount.work is not None:
         options |= {"upperdir": mount.upper, "workdir": mount.work}
-    flags = ("volatile",) if mount.volatile and mount.upper is not None else ()
+    flags: tuple[str, ...] = ()
+    if mount.volatile and mount.work is not None:
+        remove_tree(mount.work / "work" / "incompat")
+        flags = ("volatile",)
     try:
         return _filesystem("overlay", options, flags, mount.access, lowers=mount.lowers)
     except OSError as error:
@@ -180,11 +183,6 @@ def attached(mount: Mount, target: Path) -> Iterator[Path]:
         yield target
     finally:
         detach(target)
-
-
-def forget_volatile(work: Path) -> None:
-    """Remove the marker of a volatile mount, so that the same upper directory can be mounted again."""
-    remove_tree(work / "work" / "incompat")
 
 
 def mounted_below(directory: Path) -> tuple[Path, ...]:

@@ -161,3 +161,9 @@ def is_alive(pid: int, started: int | None = None) -> bool:
     """Whether a process runs, and is the one that was started at ``started`` (no reused pid)."""
     now = start_time(pid)
     return now is not None and (started is None or now == started)
+
+
+def boot_id() -> str:
+    """The identity of this boot of the kernel: what was written in another boot went through the disk."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()

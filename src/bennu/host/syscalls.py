@@ -41,6 +41,7 @@ CLONE_NEWNET: Final = 0x40000000
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_FS: Final = 0x00000200
 
+RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
@@ -167,3 +168,8 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int) -> None:
     """setns(2) for the calling thread."""
     _checked(_libc().setns(ctypes.c_int(fd), ctypes.c_int(kind)))
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2): write back everything of the file system that a descriptor lies on."""
+    _checked(_libc().syncfs(ctypes.c_int(fd)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import IO, NewType, Protocol
 
 import msgspec
@@ -98,6 +99,13 @@ class Snapshotter(Protocol):
         """A new tree over ``parent`` (None: empty)."""
         ...
 
+    def directory(self, snapshot: ActiveSnapshot | CommittedSnapshot) -> Path:
+        """The snapshot's own directory: all that it adds over its parents, in overlayfs's form.
+
+        An active one may be written here directly while it is not mounted, which is faster than through its mount.
+        """
+        ...
+
     def mounts(self, snapshot: ActiveSnapshot | CommittedSnapshot, *, readonly: bool = False) -> Mount:
         """How to see a snapshot: read-write for an active one (volatile), read-only for a committed one.
 
@@ -110,7 +118,10 @@ class Snapshotter(Protocol):
         ...
 
     def commit(self, active: ActiveSnapshot) -> CommittedSnapshot:
-        """Freeze an active snapshot, which must not be mounted. ``Conflict`` if it is not active any more."""
+        """Freeze an active snapshot, which must not be mounted. ``Conflict`` if it is not active any more.
+
+        Cheap: nothing waits for the disk. Whoever is about to name it in something durable calls ``sync`` first.
+        """
         ...
 
     def discard(self, active: ActiveSnapshot) -> None:
@@ -127,6 +138,14 @@ class Snapshotter(Protocol):
 
     def walk(self) -> Iterator[CommittedSnapshot]:
         """Every committed snapshot, parents before children."""
+        ...
+
+    def sync(self) -> None:
+        """Make every snapshot committed before this call durable, whatever process committed it."""
+        ...
+
+    def sweep(self) -> int:
+        """Remove what crashes left, and say how much; safe beside everything else. For garbage collection."""
         ...
 
 
