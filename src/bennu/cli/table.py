@@ -33,6 +33,9 @@ class Row(NamedTuple):
 
 GROUPS: dict[str, tuple[Row, ...]] = {
     "Host": (
+        Row("doctor", "Say what this host lacks and the command that installs it"),
+        Row("completion", "Print the completion script of a shell"),
+        Row("man", "Print the manual page"),
         Row("version", "Show the version"),
     ),
 }  # fmt: skip
