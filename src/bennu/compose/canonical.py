@@ -17,7 +17,28 @@ from bennu.digest import Digest, digest_of
 
 def canonical_json(value: Value) -> bytes:
     """The one encoding of a value: keys sorted, defaults left out, no white space."""
-    return msgspec.json.encode(value, order="deterministic")
+    return msgspec.json.encode(plain(value), order="sorted")
+
+
+def plain(value: object) -> object:
+    """A value of the model as dictionaries and lists, without the fields that have their default.
+
+    msgspec's own ``omit_defaults`` compares most defaults by identity, which would let two equal values differ.
+    """
+    if isinstance(value, Value):
+        pairs = ((field, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+        return {field.name: plain(given) for field, given in pairs if given != _default(field)}
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(inner) for inner in value]
+    return value
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default
 
 
 def service_digest(service: Service) -> Digest:

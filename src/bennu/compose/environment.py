@@ -1,0 +1,74 @@
+"""The environment of a service: ``env_file``s and ``environment``, put together.
+
+Source: the Compose Specification, 05-services.md. ``environment`` wins over ``env_file``, a later file over an earlier
+one; a name without a value takes it from the surroundings and is left out where these have none. The files' texts come
+from outside: ``wanted`` says which are needed, ``load`` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bennu.compose import dotenv, schema
+from bennu.compose.fields import Field
+from bennu.compose.mounts import Base
+from bennu.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFile:
+    """A file of variables that a service names, by absolute path."""
+
+    path: str
+    required: bool
+    field: Field
+
+
+def wanted(service: Field, base: Base) -> tuple[EnvFile, ...]:
+    """The env files of a service, in the order in which they count."""
+    field = service.get("env_file")
+    return tuple(_files(field, base)) if field else ()
+
+
+def _files(field: Field, base: Base) -> Iterator[EnvFile]:
+    for item in [field] if field.is_mapping else field.items_or_one():
+        path, required = item, True
+        if item.is_mapping:
+            schema.check(item, schema.ENV_FILE, "an env_file")
+            named, flag = item.get("path"), item.get("required")
+            if named is None:
+                item.fail("has no 'path'")
+                continue
+            path = named
+            required = (flag.boolean() if flag else None) is not False
+        text = path.filled()
+        if text is not None:
+            yield EnvFile(base.path(text), required, path)
+
+
+def read_environment(
+    service: Field, base: Base, environ: Mapping[str, str], texts: Mapping[str, str | None]
+) -> dict[str, str]:
+    """The whole environment. ``texts``: by path, None for a file that does not exist; one not in it is left out."""
+    found: dict[str, str] = {}
+    for file in wanted(service, base):
+        if file.path not in texts:
+            continue
+        text = texts[file.path]
+        if text is not None:
+            try:
+                found.update(dotenv.parse(text, file.path, environ))
+            except Invalid as error:
+                file.field.problems.take(error)
+        elif file.required:
+            file.field.fail(f"file {file.path!r} does not exist", "write required: false if it need not")
+    field = service.get("environment")
+    for name, value, place in field.pairs() if field else ():
+        if not name or "=" in name or "\0" in name:
+            place.fail(f"{name!r} cannot be the name of a variable")
+        elif value is not None:
+            found[name] = value
+        elif name in environ:
+            found[name] = environ[name]
+    return found

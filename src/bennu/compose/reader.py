@@ -1,0 +1,288 @@
+"""Nodes of one or several files to a ``Project``, in two steps with the reading of env files between them.
+
+``draft`` interpolates, merges and names the project; ``Draft.env_files`` says which files its services want;
+``finish`` reads everything, checks it, and raises all errors at once. ``resolve`` is both, for who has the texts.
+Nothing here reads a file or the environment of the process: ``load`` does, and calls this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bennu.compose import consistency, schema, values
+from bennu.compose.environment import wanted
+from bennu.compose.fields import Field
+from bennu.compose.interpolation import InterpolationError, expand, interpolate
+from bennu.compose.merging import merge, settle
+from bennu.compose.model import DEFAULT_NETWORK, Network, Place, Project, Service, Volume, XBennuProject
+from bennu.compose.mounts import Base
+from bennu.compose.nodes import Mapping as MappingNode
+from bennu.compose.nodes import Node, Scalar, null, type_name
+from bennu.compose.problems import Problems, did_you_mean
+from bennu.compose.service import Surroundings, read_extensions, read_profiles, read_service
+from bennu.errors import Invalid
+
+PROJECT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
+SERVICE_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+ALL_PROFILES: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A merged, interpolated file that is not read yet. ``root`` is its top-level mapping."""
+
+    name: str
+    root: Field
+    files: tuple[str, ...]
+    base: Base
+    environ: Mapping[str, str]
+    profiles: Collection[str]
+
+    def services(self) -> dict[str, Field]:
+        """Every service of the file by name."""
+        field = self.root.get("services")
+        return dict(field.entries()) if field else {}
+
+    def is_active(self, service: Field) -> bool:
+        """Does a service run with the chosen profiles?"""
+        own = read_profiles(service)
+        return not own or ALL_PROFILES in self.profiles or any(profile in self.profiles for profile in own)
+
+    def env_files(self) -> tuple[str, ...]:
+        """Absolute paths of the files that ``finish`` needs the texts of, each once."""
+        active = [field for field in self.services().values() if field.is_mapping and self.is_active(field)]
+        return tuple(dict.fromkeys(file.path for field in active for file in wanted(field, self.base)))
+
+
+def draft(
+    trees: Sequence[Node],
+    environ: Mapping[str, str],
+    *,
+    directory: str,
+    home: str = "/root",
+    name: str | None = None,
+    profiles: Collection[str] = (),
+) -> Draft:
+    """Lay ``trees`` over each other, later ones over earlier ones.
+
+    ``directory`` is absolute: relative paths start there, and its last part names a project that has no other name.
+    ``name`` comes before ``COMPOSE_PROJECT_NAME`` in ``environ``, which comes before the file's. Raises ``Invalid`` for
+    a file that is no mapping or a name that is not allowed; other errors wait for ``finish``.
+    """
+    problems = Problems()
+    mappings = [tree for tree in trees if isinstance(tree, MappingNode)]
+    for tree in trees:
+        if not isinstance(tree, MappingNode):
+            empty = isinstance(tree, Scalar) and tree.is_null
+            what = "is empty" if empty else f"is {type_name(tree)}, should be a mapping"
+            problems.add(f"the file {what}", tree.place, "it needs at least 'services'")
+    problems.raise_if_any()
+    project = project_name(mappings, environ, directory=directory, name=name)
+    around = {**environ, "COMPOSE_PROJECT_NAME": project}
+    merged: Node = null(mappings[0].place)
+    for tree in mappings:
+        merged = merge(merged, interpolate(tree, around, problems), problems)
+    root = Field(settle(merged), "", problems, mappings[0].place)
+    files = tuple(dict.fromkeys(tree.place.file for tree in mappings))
+    return Draft(project, root, files, Base(directory, home), around, profiles)
+
+
+def finish(sketch: Draft, env_texts: Mapping[str, str | None]) -> Project:
+    """The project. ``env_texts``: text by path of ``Draft.env_files``, None or left out for a file that is not there.
+
+    Raises ``Invalid``, or ``InvalidMany`` with all that is wrong.
+    """
+    root = sketch.root
+    schema.check(root, schema.PROJECT, "the file")
+    texts = {**dict.fromkeys(sketch.env_files()), **env_texts}
+    volumes = _volumes(root.get("volumes"), sketch.name)
+    networks = _networks(root.get("networks"), sketch.name)
+    active, inactive = _services(sketch, texts)
+    settings = _x_bennu(root.get("x-bennu"))
+    services = root.get("services")
+    if services is not None and services.is_mapping:
+        consistency.check(services, active, inactive, volumes)
+    extension = root.get("x-bennu")
+    consistency.check_snapshots(extension.get("snapshot") if extension else None, settings, volumes)
+    root.problems.raise_if_any()
+    return Project(
+        name=sketch.name,
+        directory=sketch.base.directory,
+        files=sketch.files,
+        services=active,
+        inactive=inactive,
+        volumes=volumes,
+        networks=networks,
+        x_bennu=settings,
+        extensions=read_extensions(root),
+        notices=root.problems.notices,
+        places=_places(root),
+    )
+
+
+def resolve(
+    trees: Sequence[Node],
+    environ: Mapping[str, str],
+    *,
+    directory: str,
+    home: str = "/root",
+    name: str | None = None,
+    profiles: Collection[str] = (),
+    env_texts: Mapping[str, str | None] | None = None,
+) -> Project:
+    """``draft`` and ``finish`` in one."""
+    sketch = draft(trees, environ, directory=directory, home=home, name=name, profiles=profiles)
+    return finish(sketch, env_texts or {})
+
+
+def project_name(
+    trees: Sequence[MappingNode], environ: Mapping[str, str], *, directory: str, name: str | None = None
+) -> str:
+    """The project's name: given, from the environment, from the last file that has one, or the directory's.
+
+    Source: the Compose Specification, 04-version-and-name.md. Only the directory's name is bent to the allowed form.
+    """
+    given = name or environ.get("COMPOSE_PROJECT_NAME")
+    if given:
+        return _allowed(given, None)
+    for tree in reversed(trees):
+        node = tree.get("name")
+        if isinstance(node, Scalar) and not node.is_null:
+            try:
+                return _allowed(expand(node.text, environ).text, node.place)
+            except InterpolationError as error:
+                raise _at(f"name: {error.message}", node.place, error.hint) from error
+    bent = re.sub(r"[^a-z0-9_-]", "", directory.rstrip("/").rpartition("/")[2].lower()).lstrip("_-")
+    if not bent:
+        raise Invalid(f"directory {directory!r} gives the project no name", "give it one with -p NAME")
+    return bent
+
+
+def _allowed(name: str, place: Place | None) -> str:
+    if PROJECT_NAME.fullmatch(name):
+        return name
+    bent = re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
+    hint = "lower-case letters, digits, - and _, a letter or digit first" + (f": {bent}" if bent else "")
+    raise _at(f"project name {name!r} is not allowed", place, hint)
+
+
+def _at(message: str, place: Place | None, hint: str | None) -> Invalid:
+    if place is None:
+        return Invalid(message, hint)
+    return Invalid(message, hint, file=place.file, line=place.line, column=place.column)
+
+
+def _services(sketch: Draft, texts: Mapping[str, str | None]) -> tuple[dict[str, Service], dict[str, Service]]:
+    active: dict[str, Service] = {}
+    inactive: dict[str, Service] = {}
+    field = sketch.root.get("services")
+    if field is None:
+        sketch.root.problems.add("the file has no 'services'", sketch.root.place)
+        return active, inactive
+    if not field.expect_mapping():
+        return active, inactive
+    for name, service in field.entries():
+        if not SERVICE_NAME.fullmatch(name):
+            service.problems.add(f"{name!r} cannot be the name of a service", service.key_place)
+        elif service.is_mapping:
+            runs = sketch.is_active(service)
+            around = Surroundings(sketch.base, sketch.environ, texts)
+            (active if runs else inactive)[name] = read_service(name, service, around)
+        else:
+            service.expect_mapping()
+    return active, inactive
+
+
+def _volumes(field: Field | None, project: str) -> dict[str, Volume]:
+    volumes: dict[str, Volume] = {}
+    if field is None or not field.expect_mapping():
+        return volumes
+    for key, value in field.entries():
+        if not SERVICE_NAME.fullmatch(key):
+            value.problems.add(f"{key!r} cannot be the name of a volume", value.key_place)
+        elif value.is_null:
+            volumes[key] = Volume(name=f"{project}_{key}")
+        elif schema.check(value, schema.VOLUME, "a volume"):
+            volumes[key] = _volume(key, value, project)
+    return volumes
+
+
+def _volume(key: str, field: Field, project: str) -> Volume:
+    driver, labels, name_field, external_field = (field.get(k) for k in ("driver", "labels", "name", "external"))
+    if driver is not None and driver.text() not in ("local", ""):
+        driver.refuse(f"driver {driver.text()!r} is not supported", "the driver is local")
+    name = name_field.filled() if name_field else None
+    external = False
+    if external_field is not None and external_field.is_mapping:
+        # Before Compose file version 3.4 an external volume was named here.
+        old = external_field.get("name")
+        external, name = True, (old.filled() if old else None) or name
+    elif external_field is not None:
+        external = bool(external_field.boolean())
+    if external and (driver or labels):
+        field.fail("is external, so that nothing but its 'name' can be said here")
+    if name is not None and not SERVICE_NAME.fullmatch(name):
+        (name_field or field).fail(f"{name!r} cannot be the name of a volume")
+    return Volume(
+        name=name or (key if external else f"{project}_{key}"),
+        external=external,
+        labels={label: text or "" for label, text, _ in labels.pairs()} if labels else {},
+        extensions=read_extensions(field),
+    )
+
+
+def _networks(field: Field | None, project: str) -> dict[str, Network]:
+    """The default network; others are refused, also where no service uses them."""
+    name = f"{project}_{DEFAULT_NETWORK}"
+    if field is not None and field.expect_mapping():
+        for key, value in field.entries():
+            if key != DEFAULT_NETWORK:
+                message = f"{value.path}: is not supported: every service of a project is on its default network"
+                value.problems.unsupported(message, value.key_place, "leave 'networks' out")
+            elif not value.is_null and schema.check(value, schema.NETWORK, "a network"):
+                given, driver = value.get("name"), value.get("driver")
+                name = (given.filled() if given else None) or name
+                if driver is not None and driver.text() not in ("bridge", "default", ""):
+                    driver.refuse(f"driver {driver.text()!r} is not supported", "the driver is bridge")
+    return {DEFAULT_NETWORK: Network(name=name)}
+
+
+def _x_bennu(field: Field | None) -> XBennuProject:
+    if field is None or not schema.check(field, schema.X_BENNU_PROJECT, "x-bennu of the file"):
+        return XBennuProject()
+    keep, warm, age, snapshot = (field.get(key) for key in ("keep", "keep_warm", "max_age", "snapshot"))
+    default = XBennuProject()
+    kept = keep.integer(0) if keep else None
+    warm_seconds = warm.read(values.duration_seconds) if warm else None
+    age_seconds = age.read(values.duration_seconds) if age else None
+    if age is not None and age_seconds == 0:
+        age.fail("no replica can live for no time", "leave it out to keep replicas whatever their age")
+    return XBennuProject(
+        keep=default.keep if kept is None else kept,
+        keep_warm_seconds=default.keep_warm_seconds if warm_seconds is None else warm_seconds,
+        max_age_seconds=age_seconds,
+        snapshot=snapshot.strings() if snapshot else (),
+    )
+
+
+def _places(root: Field) -> dict[str, Place]:
+    """Places of services, of their keys, and of volumes."""
+    places: dict[str, Place] = {}
+    for section in ("services", "volumes"):
+        field = root.get(section)
+        for _, value in field.entries() if field else ():
+            places[value.path] = value.key_place
+            places.update({inner.path: inner.key_place for _, inner in value.entries()})
+    return places
+
+
+def unknown_service(project: Project, name: str) -> Invalid:
+    """The error for a service that a command names and the file has not."""
+    known = [*project.services, *project.inactive]
+    if name in project.inactive:
+        profiles = ", ".join(project.inactive[name].profiles)
+        return Invalid(f"service {name!r} is in no chosen profile", f"choose one of its profiles: {profiles}")
+    return Invalid(f"service {name!r} is not known", did_you_mean(name, known) or f"services: {', '.join(known)}")

@@ -1,0 +1,249 @@
+"""One service: its node to a ``Service``.
+
+The reading of larger keys is in ``ports``, ``mounts``, ``environment``, ``healthcheck``, ``resources`` and
+``privileges``. Everything is looked at within the service here; what needs the others is in ``consistency``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from bennu.compose import schema, values
+from bennu.compose.environment import read_environment
+from bennu.compose.fields import Field
+from bennu.compose.healthcheck import read_healthcheck, read_probe
+from bennu.compose.model import DEFAULT_NETWORK, Build, Condition, DependsOn, Service, XBennu
+from bennu.compose.mounts import Base, read_mounts
+from bennu.compose.nodes import plain
+from bennu.compose.ports import read_expose, read_ports
+from bennu.compose.privileges import read_capabilities, read_ulimits
+from bennu.compose.problems import did_you_mean
+from bennu.compose.resources import read_deploy, read_restart
+
+_SIGNALS: Final = frozenset(name for name in signal.Signals.__members__ if "_" not in name)
+_REAL_TIME: Final = re.compile(r"SIGRTM(IN\+|AX-)[0-9]{1,2}")
+_CONDITIONS: Final = ("service_started", "service_healthy", "service_completed_successfully")
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*")
+_OBJECT_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a service is read in: host paths, variables, and the texts of the env files that count."""
+
+    base: Base
+    environ: Mapping[str, str]
+    env_texts: Mapping[str, str | None]
+
+
+def read_profiles(field: Field) -> tuple[str, ...]:
+    """The profiles of a service."""
+    profiles = field.get("profiles")
+    for item in profiles.items() if profiles else ():
+        text = item.text()
+        if text is not None and not _OBJECT_NAME.fullmatch(text):
+            item.fail(f"{text!r} cannot be the name of a profile")
+    return profiles.strings() if profiles else ()
+
+
+def read_service(name: str, field: Field, around: Surroundings) -> Service:
+    """The service; what is wrong with it is reported, and the rest read."""
+    schema.check(field, schema.SERVICE, "a service")
+    extension = _x_bennu(field.get("x-bennu"))
+    image, shm, grace = field.get("image"), field.get("shm_size"), field.get("stop_grace_period")
+    _networks(field.get("networks"))
+    return Service(
+        name=name,
+        image=image.filled() if image else None,
+        build=_build(field.get("build"), around),
+        command=_command(field.get("command")),
+        entrypoint=_command(field.get("entrypoint")),
+        environment=read_environment(field, around.base, around.environ, around.env_texts),
+        labels=_labels(field.get("labels")),
+        ports=read_ports(field.get("ports")),
+        expose=read_expose(field.get("expose")),
+        mounts=read_mounts(field.get("volumes"), field.get("tmpfs"), around.base, executable=extension.exec),
+        healthcheck=read_healthcheck(field.get("healthcheck")),
+        depends_on=_depends_on(field.get("depends_on")),
+        deploy=read_deploy(field),
+        restart=read_restart(field),
+        user=_filled(field, "user"),
+        working_dir=_working_dir(field.get("working_dir")),
+        hostname=_named(field, "hostname", _HOST_NAME),
+        container_name=_named(field, "container_name", _OBJECT_NAME),
+        read_only=_boolean(field, "read_only"),
+        init=_boolean(field, "init"),
+        stop_signal=_signal(field.get("stop_signal")),
+        stop_grace_period_seconds=grace.read(values.duration_seconds) if grace else None,
+        cap_add=read_capabilities(field.get("cap_add")),
+        cap_drop=read_capabilities(field.get("cap_drop")),
+        extra_hosts=_extra_hosts(field.get("extra_hosts")),
+        ulimits=read_ulimits(field.get("ulimits")),
+        shm_size_bytes=shm.read(values.size_bytes) if shm else None,
+        profiles=read_profiles(field),
+        x_bennu=extension,
+        extensions=read_extensions(field),
+    )
+
+
+def read_extensions(field: Field) -> dict[str, Any]:
+    """All ``x-`` keys but bennu's own, as they stand."""
+    return {key: plain(value.node) for key, value in field.entries() if key.startswith("x-") and key != "x-bennu"}
+
+
+def _x_bennu(field: Field | None) -> XBennu:
+    if field is None or not schema.check(field, schema.X_BENNU, "x-bennu of a service"):
+        return XBennu()
+    return XBennu(
+        exec=bool(_boolean(field, "exec")),
+        probe=read_probe(field.get("probe")),
+        writes=_boolean(field, "writes"),
+    )
+
+
+def _filled(field: Field, key: str) -> str | None:
+    found = field.get(key)
+    return found.filled() if found else None
+
+
+def _boolean(field: Field, key: str) -> bool | None:
+    found = field.get(key)
+    return found.boolean() if found else None
+
+
+def _named(field: Field, key: str, form: re.Pattern[str]) -> str | None:
+    found = field.get(key)
+    text = found.filled() if found else None
+    if found is not None and text is not None and not form.fullmatch(text):
+        found.fail(f"{text!r} cannot be a {key.replace('_', ' ')}")
+        return None
+    return text
+
+
+def _build(field: Field | None, around: Surroundings) -> Build | None:
+    if field is None:
+        return None
+    if not field.is_mapping:
+        context = field.filled()
+        return Build(context=_context(field, context, around.base)) if context is not None else None
+    schema.check(field, schema.BUILD, "'build'")
+    context_field, args = field.get("context"), field.get("args")
+    written = context_field.filled() if context_field else "."
+    found: dict[str, str] = {}
+    for name, value, _ in args.pairs() if args else ():
+        resolved = around.environ.get(name) if value is None else value
+        if resolved is not None:
+            found[name] = resolved
+    return Build(
+        context=_context(context_field or field, written or ".", around.base),
+        dockerfile=_filled(field, "dockerfile") or "Dockerfile",
+        args=found,
+        target=_filled(field, "target"),
+    )
+
+
+def _context(field: Field, text: str, base: Base) -> str:
+    if re.match(r"[a-z+]+://|git@|github\.com/", text):
+        field.refuse(f"context {text!r} is not a directory; other contexts are not supported by this version")
+    return base.path(text)
+
+
+def _command(field: Field | None) -> tuple[str, ...] | None:
+    """A list of words, or a line that is split into words; an empty one means none at all."""
+    if field is None:
+        return None
+    return field.strings() if field.is_list else field.read(values.words)
+
+
+def _labels(field: Field | None) -> dict[str, str]:
+    return {name: value or "" for name, value, _ in field.pairs()} if field else {}
+
+
+def _depends_on(field: Field | None) -> dict[str, DependsOn]:
+    if field is None:
+        return {}
+    if not field.is_mapping:
+        return {name: DependsOn() for name in field.strings()}
+    found: dict[str, DependsOn] = {}
+    for name, value in field.entries():
+        if value.is_null or not schema.check(value, schema.DEPENDENCY, "'depends_on'"):
+            found[name] = DependsOn()
+            continue
+        condition = value.get("condition")
+        chosen = condition.choice(_CONDITIONS, "condition") if condition else None
+        found[name] = DependsOn(
+            condition=cast("Condition", chosen or "service_started"),
+            restart=bool(_boolean(value, "restart")),
+            required=_boolean(value, "required") is not False,
+        )
+    return found
+
+
+def _working_dir(field: Field | None) -> str | None:
+    text = field.filled() if field else None
+    if field is not None and text is not None and not text.startswith("/"):
+        field.fail(f"{text!r} is not an absolute path")
+    return text
+
+
+def _signal(field: Field | None) -> str | None:
+    """``SIGQUIT``, ``QUIT`` or a number."""
+    text = field.filled() if field else None
+    if field is None or text is None:
+        return None
+    name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
+    if text.isdigit() and 1 <= int(text) <= 64:
+        return text
+    if name in _SIGNALS or _REAL_TIME.fullmatch(name):
+        return name
+    field.fail(f"{text!r} is no signal", did_you_mean(name, _SIGNALS))
+    return None
+
+
+def _extra_hosts(field: Field | None) -> dict[str, tuple[str, ...]]:
+    """``name: address``, ``name: [address...]``, or a list of ``name=address`` and ``name:address``."""
+    found: dict[str, tuple[str, ...]] = {}
+    pairs: list[tuple[str, str | None, Field]] = []
+    if field is not None and field.is_mapping:
+        for name, value in field.entries():
+            pairs += [(name, item.text(), item) for item in value.items_or_one()]
+    elif field is not None:
+        for item in field.items():
+            text = item.text() or ""
+            name, _, address = text.partition("=" if "=" in text else ":")
+            pairs.append((name, address, item))
+    for name, given, place in pairs:
+        address = (given or "").strip().removeprefix("[").removesuffix("]")
+        if not _HOST_NAME.fullmatch(name):
+            place.fail(f"{name!r} cannot be a host name", 'write "NAME=ADDRESS"')
+        elif address == "host-gateway" or _is_address(address):
+            found[name] = (*found.get(name, ()), address)
+        else:
+            place.fail(f"{address!r} is neither an IP address nor host-gateway")
+    return found
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _networks(field: Field | None) -> None:
+    """Only the default network can be named, and nothing said about it."""
+    if field is None:
+        return
+    named = list(field.entries()) if field.is_mapping else [(item.text() or "", item) for item in field.items()]
+    for name, value in named:
+        if name != DEFAULT_NETWORK:
+            message = f"network {name!r} is not supported: every service of a project is on its default network"
+            value.problems.unsupported(f"{value.path}: {message}", value.key_place)
+        elif field.is_mapping and not value.is_null:
+            schema.check(value, schema.SERVICE_NETWORK, "a service's network")
