@@ -53,6 +53,16 @@ def in_namespace(path: Path, kind: int, function: Callable[[], T]) -> T:
     return _in_thread(enter)
 
 
+def in_new_network(function: Callable[[], T]) -> T:
+    """Call ``function`` in a thread with a network namespace of its own, which nothing has touched yet."""
+
+    def enter() -> T:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        return function()
+
+    return _in_thread(enter)
+
+
 def _in_thread(function: Callable[[], T]) -> T:
     results: list[T] = []
     failures: list[BaseException] = []

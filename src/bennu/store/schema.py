@@ -44,9 +44,50 @@ _BUILD: Final = """
 """
 
 _RUNTIME: Final = """
+CREATE TABLE networks (             -- runtime.networks
+    name TEXT PRIMARY KEY,
+    bridge TEXT NOT NULL UNIQUE,    -- the interface's name
+    subnet TEXT NOT NULL UNIQUE,
+    gateway TEXT NOT NULL,
+    last TEXT,                      -- the container's address that was given out last
+    created REAL NOT NULL
+) STRICT;
+CREATE TABLE network_addresses (    -- runtime.networks
+    network TEXT NOT NULL REFERENCES networks (name),
+    address TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('container', 'service')),
+    owner TEXT NOT NULL,            -- a container's id or a service's name
+    position INTEGER NOT NULL DEFAULT 0,  -- of a container: which of its interfaces
+    PRIMARY KEY (network, address),
+    UNIQUE (owner, network, kind)
+) STRICT;
 """
 
 _DEPLOY: Final = """
+CREATE TABLE releases (             -- deploy.history
+    digest TEXT PRIMARY KEY,
+    project TEXT NOT NULL,
+    body TEXT NOT NULL,             -- JSON: deploy.release.Release
+    created REAL NOT NULL
+) STRICT;
+CREATE TABLE revisions (            -- deploy.history
+    project TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('apply', 'rollback')),
+    release TEXT NOT NULL REFERENCES releases (digest),
+    origin INTEGER NOT NULL,        -- the revision whose release this is: its own number, or the one gone back to
+    sets TEXT NOT NULL,             -- JSON: service -> set
+    state TEXT NOT NULL CHECK (state IN ('rolling', 'active', 'superseded', 'failed', 'stuck', 'ended')),
+    plan TEXT NOT NULL,             -- JSON: deploy.plan.Plan
+    author TEXT NOT NULL,
+    started REAL NOT NULL,
+    finished REAL,
+    phases TEXT NOT NULL DEFAULT '{}',  -- JSON: phase -> seconds
+    reason TEXT,
+    PRIMARY KEY (project, number)
+) STRICT;
+CREATE UNIQUE INDEX one_active_revision ON revisions (project) WHERE state = 'active';
+CREATE UNIQUE INDEX one_rolling_revision ON revisions (project) WHERE state = 'rolling';
 """
 
 MIGRATIONS: Final[tuple[str, ...]] = (_STORE + _BUILD + _RUNTIME + _DEPLOY,)

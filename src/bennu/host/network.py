@@ -1,0 +1,332 @@
+"""Links, addresses, routes and network namespaces, over rtnetlink.
+
+A replica's plug into a bridge takes six requests; as netlink messages that is 2.3 ms, most of it the kernel's, where
+two runs of ip(8) take 8 ms, so this module speaks the protocol itself (rtnetlink(7); include/uapi/linux/rtnetlink.h,
+if_link.h). It owns no policy: ``runtime.networks`` chooses names and addresses, ``nftables`` holds the firewall.
+
+A namespace is named by a bind mount on a file of the caller's choice. Unlinking that file takes the mount out of
+every other mount namespace too, so a namespace ends with its last process even though each container's supervisor
+keeps a copy of the mount table. IPv4 only for now: IPv6 is off on the interfaces made here, so that none of them
+answers on an address nobody chose.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Final, Self
+
+from bennu.errors import Failed
+from bennu.host import mounts, syscalls
+from bennu.host.namespaces import in_namespace, in_new_network
+
+INTERFACES: Final = Path("/sys/class/net")
+NAME_LENGTH: Final = 15  # IFNAMSIZ without the terminating zero
+
+_NEWLINK, _DELLINK, _SETLINK = 16, 17, 19
+_NEWADDR, _DELADDR = 20, 21
+_NEWROUTE, _GETROUTE = 24, 26
+_ERROR, _DONE = 2, 3
+_REQUEST, _ACK, _CREATE, _EXCLUSIVE, _DUMP = 0x1, 0x4, 0x400, 0x200, 0x300
+_NESTED: Final = 0x8000
+_UP: Final = 1
+_LINK_ADDRESS, _LINK_NAME, _LINK_MASTER, _LINK_PROTINFO, _LINK_INFO, _LINK_NS_FD = 1, 3, 10, 12, 18, 28
+_INFO_KIND, _INFO_DATA, _VETH_PEER, _BRIDGE_PORT_HAIRPIN = 1, 2, 1, 4
+_ADDRESS, _LOCAL = 1, 2
+_ROUTE_DESTINATION, _ROUTE_OIF, _ROUTE_GATEWAY = 1, 4, 5
+_TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _TYPE_UNICAST, _TYPE_LOCAL = 254, 3, 0, 1, 2
+_LOOPBACK_INDEX: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """One interface of a namespace and the bridge that it leads to.
+
+    ``interface`` is its name inside, ``port`` the host's end. ``gateway`` None adds no default route.
+    """
+
+    netns: Path
+    interface: str
+    port: str
+    bridge: str
+    address: IPv4Interface
+    mac: str
+    gateway: IPv4Address | None = None
+
+
+class Netlink:
+    """A netlink socket of the calling thread's network namespace. ``OSError`` with the kernel's errno."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+        self._sequence = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def request(self, kind: int, body: bytes, flags: int = 0) -> None:
+        """Send a request and wait for the kernel's answer."""
+        self._send(kind, body, flags | _ACK)
+        for answer, payload in self._messages():
+            if answer == _ERROR:
+                code = -struct.unpack_from("=i", payload)[0]
+                if code:
+                    raise OSError(code, os.strerror(code))
+                return
+
+    def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """The payloads of all objects of a kind."""
+        self._send(kind, body, _DUMP)
+        while True:
+            for answer, payload in self._messages():
+                if answer == _DONE:
+                    return
+                yield payload
+
+    def _send(self, kind: int, body: bytes, flags: int) -> None:
+        self._sequence += 1
+        header = struct.pack("=IHHII", 16 + len(body), kind, _REQUEST | flags, self._sequence, 0)
+        self._socket.send(header + body)
+
+    def _messages(self) -> Iterator[tuple[int, bytes]]:
+        data = self._socket.recv(1 << 17)
+        while len(data) >= 16:
+            length, kind = struct.unpack_from("=IH", data)
+            yield kind, data[16:length]
+            data = data[(length + 3) & ~3 :]
+
+
+def _attribute(kind: int, data: bytes) -> bytes:
+    return struct.pack("=HH", len(data) + 4, kind) + data + bytes(-len(data) % 4)
+
+
+def _text(kind: int, value: str) -> bytes:
+    return _attribute(kind, value.encode() + b"\0")
+
+
+def _number(kind: int, value: int) -> bytes:
+    return _attribute(kind, struct.pack("=I", value))
+
+
+def _link(index: int = 0, flags: int = 0, *, family: int = 0) -> bytes:
+    return struct.pack("=BxHiII", family, 0, index, flags, flags)
+
+
+def _index(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError as error:  # which carries no number
+        raise OSError(errno.ENODEV, f"there is no interface {name!r}") from error
+
+
+def _mac(value: str) -> bytes:
+    return _attribute(_LINK_ADDRESS, bytes.fromhex(value.replace(":", "")))
+
+
+def _address(index: int, address: IPv4Interface) -> bytes:
+    header = struct.pack("=BBBBI", socket.AF_INET, address.network.prefixlen, 0, _SCOPE_UNIVERSE, index)
+    return header + _attribute(_LOCAL, address.packed) + _attribute(_ADDRESS, address.packed)
+
+
+def exists(name: str) -> bool:
+    """Whether the host has an interface of this name."""
+    return (INTERFACES / name).exists()
+
+
+def is_up(name: str) -> bool:
+    """Whether an interface exists and is switched on (whatever its carrier says)."""
+    try:
+        return bool(int((INTERFACES / name / "flags").read_text(), 16) & _UP)
+    except OSError:
+        return False
+
+
+def master_of(port: str) -> str | None:
+    """The bridge that an interface is a port of, or None."""
+    try:
+        return os.path.basename(os.readlink(INTERFACES / port / "master"))
+    except OSError:
+        return None
+
+
+def ports_of(bridge: str) -> tuple[str, ...]:
+    """The names of a bridge's ports; empty where there is no such bridge."""
+    try:
+        return tuple(sorted(os.listdir(INTERFACES / bridge / "brif")))
+    except FileNotFoundError:
+        return ()
+
+
+def occupied() -> tuple[IPv4Network, ...]:
+    """Every IPv4 network that the host has a route to or an address in, without the default route."""
+    found: set[IPv4Network] = set()
+    with Netlink() as netlink:
+        for payload in netlink.dump(_GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8)):
+            prefix = payload[1]
+            destination = dict(_attributes(payload[12:])).get(_ROUTE_DESTINATION)
+            if prefix and destination is not None and payload[7] in {_TYPE_UNICAST, _TYPE_LOCAL}:
+                found.add(IPv4Network((destination, prefix)))
+    return tuple(sorted(found))
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        yield kind, data[4:length]
+        data = data[(length + 3) & ~3 :]
+
+
+def ensure_bridge(name: str, address: IPv4Interface, mac: str, others: tuple[IPv4Address, ...] = ()) -> None:
+    """A bridge with its addresses, switched on last: one that is up is complete.
+
+    Its MAC address is fixed, since a bridge without one takes that of its lowest port, and neighbours would have to
+    learn it again with each replica that comes or goes.
+    """
+    with _translated(f"bridge {name!r}"), Netlink() as netlink:
+        kind = _attribute(_LINK_INFO, _text(_INFO_KIND, "bridge"))
+        with _allowing(errno.EEXIST):
+            netlink.request(_NEWLINK, _link() + _text(_LINK_NAME, name) + _mac(mac) + kind, _CREATE | _EXCLUSIVE)
+        _without_ipv6(name)
+        # packets for 127.0.0.1 that a map sends to a replica, and their answers; the firewall stops all others
+        _write(f"/proc/sys/net/ipv4/conf/{name}/route_localnet", "1")
+        index = _index(name)
+        for one in (address, *(IPv4Interface((other, 32)) for other in others)):
+            with _allowing(errno.EEXIST):
+                netlink.request(_NEWADDR, _address(index, one), _CREATE | _EXCLUSIVE)
+        netlink.request(_NEWLINK, _link(index, _UP))
+
+
+def add_address(name: str, address: IPv4Address) -> None:
+    """Give an interface one more address, of which only the host answers. Not an error if it has it."""
+    with _translated(f"address {str(address)!r} on {name!r}"), Netlink() as netlink, _allowing(errno.EEXIST):
+        body = _address(_index(name), IPv4Interface((address, 32)))
+        netlink.request(_NEWADDR, body, _CREATE | _EXCLUSIVE)
+
+
+def remove_address(name: str, address: IPv4Address) -> None:
+    """Take such an address away. Not an error if it, or the interface, is not there."""
+    absent = (errno.EADDRNOTAVAIL, errno.ENODEV)
+    with _translated(f"address {str(address)!r} on {name!r}"), Netlink() as netlink, _allowing(*absent):
+        netlink.request(_DELADDR, _address(_index(name), IPv4Interface((address, 32))))
+
+
+def delete_link(name: str) -> None:
+    """Delete an interface. Not an error if it is not there."""
+    with _translated(f"interface {name!r}"), Netlink() as netlink, _allowing(errno.ENODEV):
+        netlink.request(_DELLINK, _link(_index(name)))
+
+
+def create_netns(path: Path) -> None:
+    """A new network namespace, named by a bind mount at ``path``, with loopback up.
+
+    Ports below 1024 and ping are free to everyone in it, as Docker has them: a service that runs as an ordinary user,
+    or in a user namespace of its own, can bind port 80.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+
+    def inside() -> None:
+        with Netlink() as netlink:
+            netlink.request(_NEWLINK, _link(_LOOPBACK_INDEX, _UP))
+        _write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+        _write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
+        mounts.attach(mounts.Bind(Path("/proc/thread-self/ns/net")), path)
+
+    with _translated(f"network namespace {str(path)!r}"):
+        in_new_network(inside)
+
+
+def is_netns(path: Path) -> bool:
+    """Whether a namespace is bound at ``path`` (nsfs is a device of its own)."""
+    try:
+        return os.stat(path).st_dev == os.stat("/proc/self/ns/net").st_dev
+    except OSError:
+        return False
+
+
+def remove_netns(path: Path) -> None:
+    """Let go of a namespace: it ends, with its interfaces, when its last process does. Not an error if it is gone."""
+    mounts.detach(path)
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def plug(plug: Plug) -> None:
+    """Connect a namespace to a bridge. The port joins the bridge last: one that has a master is complete."""
+    with _translated(f"interface {plug.interface!r} of {str(plug.netns)!r}"), Netlink() as netlink:
+        netns = os.open(plug.netns, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            peer = _link() + _text(_LINK_NAME, plug.interface) + _mac(plug.mac) + _number(_LINK_NS_FD, netns)
+            data = _attribute(_INFO_DATA, _attribute(_VETH_PEER, peer))
+            info = _attribute(_LINK_INFO, _text(_INFO_KIND, "veth") + data)
+            netlink.request(_NEWLINK, _link() + _text(_LINK_NAME, plug.port) + info, _CREATE | _EXCLUSIVE)
+        finally:
+            os.close(netns)
+        in_namespace(plug.netns, syscalls.CLONE_NEWNET, lambda: _configure(plug))
+        _without_ipv6(plug.port)
+        port, bridge = _index(plug.port), _index(plug.bridge)
+        netlink.request(_NEWLINK, _link(port, _UP) + _number(_LINK_MASTER, bridge))
+        # a replica that calls its own service by a published UDP port gets its packet back through its own port
+        hairpin = _attribute(_LINK_PROTINFO | _NESTED, _attribute(_BRIDGE_PORT_HAIRPIN, b"\1"))
+        netlink.request(_SETLINK, _link(port, family=socket.AF_BRIDGE) + hairpin)
+
+
+def _configure(plug: Plug) -> None:
+    _without_ipv6(plug.interface)
+    index = _index(plug.interface)
+    with Netlink() as netlink:
+        netlink.request(_NEWADDR, _address(index, plug.address), _CREATE | _EXCLUSIVE)
+        netlink.request(_NEWLINK, _link(index, _UP))
+        if plug.gateway is not None:
+            header = struct.pack(
+                "=BBBBBBBBI", socket.AF_INET, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _TYPE_UNICAST, 0
+            )
+            way = _attribute(_ROUTE_GATEWAY, plug.gateway.packed) + _number(_ROUTE_OIF, index)
+            netlink.request(_NEWROUTE, header + way, _CREATE | _EXCLUSIVE)
+
+
+def enable_forwarding() -> None:
+    """Let the host forward IPv4 packets between its interfaces."""
+    path = "/proc/sys/net/ipv4/ip_forward"
+    with _translated("IPv4 forwarding"), open(path, encoding="ascii") as file:
+        if file.read().strip() != "1":
+            _write(path, "1")
+
+
+def _without_ipv6(name: str) -> None:
+    with suppress(FileNotFoundError):  # a kernel without IPv6
+        _write(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "1")
+
+
+def _write(path: str, value: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(value)
+
+
+@contextmanager
+def _allowing(*numbers: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in numbers:
+            raise
+
+
+@contextmanager
+def _translated(subject: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "run it as root" if error.errno in {errno.EPERM, errno.EACCES} else "run `bennu doctor`"
+        raise Failed(f"{subject}: {error.strerror or error}", hint) from error
