@@ -25,8 +25,9 @@ Order = Literal["start-first", "stop-first"]
 class Change(Value, frozen=True, kw_only=True, omit_defaults=True):
     """What happens to one service.
 
-    ``repair``: the active set has lost replicas and gets them again. ``old``: the set that is active now. ``new``: the set that will be; None for ``remove``. ``returns``: the new set is
-    there already, kept from an earlier revision. ``reasons``: what differs, one line each, for people.
+    ``repair``: the active set has lost replicas and gets them again. ``old``: the set that is active now. ``new``: the
+    set that will be; None for ``remove``. ``returns``: the new set is there already, kept from an earlier revision.
+    ``reasons``: what differs, one line each, for people.
     """
 
     service: str

@@ -208,7 +208,7 @@ def test_cancelling_before_the_commit_reverts_and_after_it_does_nothing() -> Non
 
 @pytest.mark.parametrize("steps", range(9))
 def test_a_dead_rollout_is_taken_up_wherever_it_died(steps: int) -> None:
-    """Run the plan on a model of an engine, stop after some steps, recover: exactly one active set a service, no orphan."""
+    """Run the plan on a model of an engine, stop, recover: exactly one active set a service, and no orphan."""
     model = Model(observed(*both(V1)))
     plan = planning.make(V2, model.observe(), revision=1)
     rollout = Rollout(plan)

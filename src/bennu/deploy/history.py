@@ -1,0 +1,217 @@
+"""The history of a project: its releases and revisions, in the store's database. Appended to, never rewritten.
+
+A revision is *rolling* while a process carries its plan out, then *active*, and *superseded* by the next; or *failed*
+(it was reverted) or *stuck* (it could not be). ``down`` ends the active one. A rolling revision whose process is dead
+is what ``apply.recover`` takes up. At most one revision of a project is active and one rolling: the schema itself
+says so.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from bennu.compose.canonical import canonical_json
+from bennu.compose.model import Value
+from bennu.deploy import release as releases
+from bennu.deploy.plan import Plan
+from bennu.deploy.release import Release
+from bennu.digest import Digest
+from bennu.engine.base import SetId
+from bennu.errors import Conflict, NotFound
+from bennu.store.database import Database
+
+Kind = Literal["apply", "rollback"]
+RevisionState = Literal["rolling", "active", "superseded", "failed", "stuck", "ended"]
+
+
+class Revision(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """One activation. ``origin`` is the revision whose release it is: itself, or the one that a rollback went back to.
+
+    Times are Unix seconds; ``phases`` gives the seconds that each state of the rollout took.
+    """
+
+    project: str
+    number: int
+    kind: Kind
+    release: Digest
+    origin: int
+    sets: dict[str, SetId]
+    state: RevisionState
+    author: str
+    started: float
+    finished: float | None = None
+    phases: dict[str, float] = {}
+    reason: str | None = None
+
+
+class History:
+    """Access to the revisions of all projects."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(
+        self, release: Release, plan: Plan, *, kind: Kind, origin: int | None, author: str, now: float
+    ) -> Revision:
+        """Record that a plan is being carried out. ``Conflict`` if another one of the project already is."""
+        digest = release.digest
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO releases (digest, project, body, created) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (digest, release.project, releases.encode(release).decode(), now),
+            )
+            row = connection.execute(
+                "SELECT COALESCE(MAX(number), 0) AS last FROM revisions WHERE project = ?", (release.project,)
+            ).fetchone()
+            number = row["last"] + 1
+            try:
+                connection.execute(
+                    "INSERT INTO revisions (project, number, kind, release, origin, sets, state, plan, author, started)"
+                    " VALUES (?, ?, ?, ?, ?, ?, 'rolling', ?, ?, ?)",
+                    (
+                        release.project,
+                        number,
+                        kind,
+                        digest,
+                        origin if origin is not None else number,
+                        msgspec.json.encode(plan.target, order="deterministic").decode(),
+                        canonical_json(plan).decode(),
+                        author,
+                        now,
+                    ),
+                )
+            except sqlite3.IntegrityError as error:
+                raise Conflict(f"project {release.project!r} has a rollout under way") from error
+        return self.revision(release.project, number)
+
+    def finish(
+        self, revision: Revision, state: RevisionState, *, now: float, phases: dict[str, float], reason: str | None
+    ) -> None:
+        """Record how a rollout ended. Becoming active supersedes the revision that was."""
+        where = (revision.project, revision.number)
+        with self._database.transaction() as connection:
+            if state == "active":
+                connection.execute(
+                    "UPDATE revisions SET state = 'superseded' WHERE project = ? AND state = 'active'",
+                    (revision.project,),
+                )
+            connection.execute(
+                "UPDATE revisions SET state = ?, finished = ?, phases = ?, reason = ? WHERE project = ? AND number = ?",
+                (state, now, msgspec.json.encode(phases).decode(), reason, *where),
+            )
+
+    def end(self, project: str) -> None:
+        """The project has been taken down: no revision of it is active or rolling any more."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE revisions SET state = 'ended' WHERE project = ? AND state IN ('active', 'rolling')", (project,)
+            )
+
+    def revision(self, project: str, number: int) -> Revision:
+        """One revision; ``NotFound``."""
+        row = self._database.one("SELECT * FROM revisions WHERE project = ? AND number = ?", (project, number))
+        if row is None:
+            raise NotFound(f"revision {number} of project {project!r} does not exist", "`bennu releases` lists them")
+        return _revision(row)
+
+    def revisions(self, project: str) -> tuple[Revision, ...]:
+        """All revisions of a project, newest first."""
+        rows = self._database.query("SELECT * FROM revisions WHERE project = ? ORDER BY number DESC", (project,))
+        return tuple(_revision(row) for row in rows)
+
+    def projects(self) -> tuple[str, ...]:
+        """The names of all projects that have a history."""
+        return tuple(row["project"] for row in self._database.query("SELECT DISTINCT project FROM revisions"))
+
+    def active(self, project: str) -> Revision | None:
+        """The active revision, or None."""
+        row = self._database.one("SELECT * FROM revisions WHERE project = ? AND state = 'active'", (project,))
+        return None if row is None else _revision(row)
+
+    def rolling(self, project: str) -> tuple[Revision, Plan] | None:
+        """The revision that is being carried out, with its plan; its process may be dead."""
+        row = self._database.one("SELECT * FROM revisions WHERE project = ? AND state = 'rolling'", (project,))
+        return None if row is None else (_revision(row), msgspec.json.decode(row["plan"], type=Plan))
+
+    def last_number(self, project: str) -> int:
+        """The number of the newest revision, whatever its state; 0 if there is none. Plans are bound to it."""
+        row = self._database.one("SELECT MAX(number) AS last FROM revisions WHERE project = ?", (project,))
+        return 0 if row is None or row["last"] is None else int(row["last"])
+
+    def release(self, digest: Digest) -> Release:
+        """A recorded release; ``NotFound``."""
+        row = self._database.one("SELECT body FROM releases WHERE digest = ?", (digest,))
+        if row is None:
+            raise NotFound(f"release {digest!r} does not exist", "`bennu releases` lists them")
+        return releases.decode(row["body"])
+
+    def rollback_target(self, project: str, number: int | None = None) -> Revision:
+        """The revision that a rollback goes back to: the named one, else the newest good one before the active one's.
+
+        ``Conflict`` for a revision that never served or already serves; ``NotFound`` if there is none to go back to.
+        """
+        active = self.active(project)
+        if number is not None:
+            chosen = self.revision(project, number)
+            if chosen.state not in {"superseded", "active", "ended"}:
+                raise Conflict(
+                    f"revision {number} of project {project!r} never served ({chosen.reason or chosen.state})",
+                    "`bennu releases` lists those that did",
+                )
+            if active is not None and chosen.release == active.release:
+                raise Conflict(f"revision {number} of project {project!r} is what runs now")
+            return self.revision(project, chosen.origin)
+        if active is None:
+            raise NotFound(f"project {project!r} has no active revision", "`bennu apply` starts it")
+        for candidate in self.revisions(project):
+            if (
+                candidate.number < active.origin
+                and candidate.state == "superseded"
+                and candidate.release != active.release
+            ):
+                return candidate if candidate.origin == candidate.number else self.revision(project, candidate.origin)
+        raise NotFound(
+            f"project {project!r} has no earlier revision to go back to",
+            "`bennu releases` lists all; `bennu rollback REVISION` names one",
+        )
+
+    def kept_sets(self, project: str, keep: int) -> frozenset[SetId]:
+        """The sets of the last ``keep`` releases that served, the active one not counted: what may come back."""
+        active = self.active(project)
+        seen: list[Digest] = []
+        sets: set[SetId] = set()
+        for revision in self.revisions(project):
+            if revision.state != "superseded" or (active is not None and revision.release == active.release):
+                continue
+            if revision.release not in seen:
+                if len(seen) == keep:
+                    break
+                seen.append(revision.release)
+            sets.update(revision.sets.values())
+        return frozenset(sets)
+
+    def images(self, kept: Iterable[Revision]) -> frozenset[Digest]:
+        """The manifest digests that these revisions need: roots for garbage collection."""
+        digests = {revision.release for revision in kept}
+        return frozenset(entry.image for digest in digests for entry in self.release(digest).services.values())
+
+
+def _revision(row: sqlite3.Row) -> Revision:
+    return Revision(
+        project=row["project"],
+        number=row["number"],
+        kind=row["kind"],
+        release=Digest(row["release"]),
+        origin=row["origin"],
+        sets=msgspec.json.decode(row["sets"], type=dict[str, SetId]),
+        state=row["state"],
+        author=row["author"],
+        started=row["started"],
+        finished=row["finished"],
+        phases=msgspec.json.decode(row["phases"], type=dict[str, float]),
+        reason=row["reason"],
+    )
