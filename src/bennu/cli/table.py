@@ -32,6 +32,9 @@ class Row(NamedTuple):
 
 
 GROUPS: dict[str, tuple[Row, ...]] = {
+    "Fleet": (
+        Row("config", "Check the Compose file and print it resolved"),
+    ),
     "Host": (
         Row("doctor", "Say what this host lacks and the command that installs it"),
         Row("completion", "Print the completion script of a shell"),

@@ -1,0 +1,270 @@
+"""A ``Project`` written back as a fleet file, in long forms: what ``bennu config`` prints.
+
+Reading the result gives the same project again (a test holds that), so literal dollar signs are doubled. Keys are
+sorted and the text is the same for the same project, whoever writes it and wherever.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import yaml as pyyaml
+
+from bennu.compose.canonical import plain
+from bennu.compose.model import (
+    Build,
+    DependsOn,
+    Deploy,
+    Healthcheck,
+    Mount,
+    Port,
+    Project,
+    Resources,
+    Restart,
+    Service,
+    Volume,
+    XBennu,
+    XBennuProject,
+)
+from bennu.compose.nodes import core_kind
+from bennu.compose.values import duration_text
+
+_POLICY_CONDITIONS: Final = {"no": "none", "on-failure": "on-failure", "always": "any"}
+_PLAIN: Final = ("image", "user", "working_dir", "hostname", "container_name", "read_only", "init", "stop_signal")
+
+
+def compose_document(project: Project) -> dict[str, Any]:
+    """The project as a Compose file's mappings and lists: JSON-ready, keys sorted, ``name`` first."""
+    services = {name: _service(service) for name, service in project.services.items()}
+    rest = {
+        "services": services,
+        "networks": {key: {"name": network.name} for key, network in project.networks.items()},
+        "volumes": {key: _volume(volume) for key, volume in project.volumes.items()},
+        "x-bennu": _x_bennu_project(project.x_bennu),
+        **project.extensions,
+    }
+    escaped = _sorted(_escaped({key: value for key, value in rest.items() if value}))
+    return {"name": project.name, **escaped}
+
+
+def yaml_text(document: dict[str, Any]) -> str:
+    """YAML that reads the same under YAML 1.1 and 1.2, with a line break at the end."""
+    return str(pyyaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20))
+
+
+def _without_none(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _service(service: Service) -> dict[str, Any]:
+    check, grace, shm = service.healthcheck, service.stop_grace_period_seconds, service.shm_size_bytes
+    found = {
+        **{key: getattr(service, key) for key in _PLAIN},
+        "build": _build(service.build) if service.build else None,
+        "command": _words(service.command),
+        "entrypoint": _words(service.entrypoint),
+        "environment": service.environment or None,
+        "labels": service.labels or None,
+        "ports": [_port(port) for port in service.ports] or None,
+        "expose": [f"{port.target}/{port.protocol}" for port in service.expose] or None,
+        "volumes": [_mount(mount) for mount in service.mounts if not _is_short_tmpfs(mount)] or None,
+        "tmpfs": [_tmpfs(mount) for mount in service.mounts if _is_short_tmpfs(mount)] or None,
+        "healthcheck": _healthcheck(check) if check else None,
+        "depends_on": {name: _dependency(each) for name, each in service.depends_on.items()} or None,
+        "deploy": _deploy(service.deploy, service.restart) or None,
+        "restart": _short_restart(service.restart),
+        "stop_grace_period": duration_text(grace) if grace is not None else None,
+        "cap_add": list(service.cap_add) or None,
+        "cap_drop": list(service.cap_drop) or None,
+        "extra_hosts": {name: list(addresses) for name, addresses in service.extra_hosts.items()} or None,
+        "ulimits": plain(service.ulimits) or None,
+        "shm_size": str(shm) if shm is not None else None,
+        "profiles": list(service.profiles) or None,
+        "networks": {"default": None},
+        "x-bennu": _x_bennu(service.x_bennu) or None,
+    }
+    return {**_without_none(found), **service.extensions}
+
+
+def _words(words: tuple[str, ...] | None) -> list[str] | None:
+    return None if words is None else list(words)
+
+
+def _build(build: Build) -> dict[str, Any]:
+    found = {"context": build.context, "dockerfile": build.dockerfile, "target": build.target}
+    return {**_without_none(found), **({"args": build.args} if build.args else {})}
+
+
+def _port(port: Port) -> dict[str, Any]:
+    return _without_none(
+        {
+            "mode": port.mode,
+            "host_ip": port.host_ip,
+            "target": port.target,
+            "published": str(port.published) if port.published is not None else None,
+            "protocol": port.protocol,
+            "app_protocol": port.app_protocol,
+            "name": port.name,
+        }
+    )
+
+
+def _is_short_tmpfs(mount: Mount) -> bool:
+    """Only the short form of a tmpfs knows owner and exec; the long one in ``volumes`` does for all others."""
+    return mount.type == "tmpfs" and (mount.exec or mount.uid is not None or mount.gid is not None)
+
+
+def _tmpfs(mount: Mount) -> str:
+    options = {
+        "ro": mount.read_only,
+        "exec": mount.exec,
+        f"size={mount.size_bytes}": mount.size_bytes is not None,
+        f"mode={mount.mode or 0:o}": mount.mode is not None,
+        f"uid={mount.uid}": mount.uid is not None,
+        f"gid={mount.gid}": mount.gid is not None,
+    }
+    return f"{mount.target}:" + ",".join(option for option, wanted in options.items() if wanted)
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": mount.type, "source": mount.source, "target": mount.target}
+    found["read_only"] = True if mount.read_only else None
+    if mount.type == "bind":
+        found["bind"] = _without_none(
+            {
+                "create_host_path": mount.create_host_path,
+                "propagation": mount.propagation,
+                "recursive": None if mount.recursive else "disabled",
+            }
+        )
+    elif mount.type == "volume":
+        found["volume"] = _without_none({"nocopy": mount.nocopy or None, "subpath": mount.subpath}) or None
+    else:
+        size = str(mount.size_bytes) if mount.size_bytes is not None else None
+        mode = f"0o{mount.mode:o}" if mount.mode is not None else None
+        found["tmpfs"] = _without_none({"size": size, "mode": mode}) or None
+    return _without_none(found)
+
+
+def _healthcheck(check: Healthcheck) -> dict[str, Any]:
+    if check.disabled:
+        return {"disable": True}
+    seconds = {
+        "interval": check.interval_seconds,
+        "timeout": check.timeout_seconds,
+        "start_period": check.start_period_seconds,
+        "start_interval": check.start_interval_seconds,
+    }
+    found = {key: duration_text(value) if value is not None else None for key, value in seconds.items()}
+    return _without_none({"test": _words(check.test), "retries": check.retries, **found})
+
+
+def _dependency(dependency: DependsOn) -> dict[str, Any]:
+    restart = {"restart": True} if dependency.restart else {}
+    return {"condition": dependency.condition, "required": dependency.required, **restart}
+
+
+def _amounts(amounts: Resources) -> dict[str, Any] | None:
+    memory = amounts.memory_bytes
+    found = {"cpus": amounts.cpus, "memory": str(memory) if memory is not None else None, "pids": amounts.pids}
+    return _without_none(found) or None
+
+
+def _deploy(deploy: Deploy, restart: Restart | None) -> dict[str, Any]:
+    resources = {"limits": _amounts(deploy.limits), "reservations": _amounts(deploy.reservations)}
+    found = {
+        "replicas": deploy.replicas if deploy.replicas != 1 else None,
+        "labels": deploy.labels or None,
+        "resources": _without_none(resources) or None,
+        "restart_policy": _restart_policy(restart) if _needs_policy(restart) and restart else None,
+    }
+    return _without_none(found)
+
+
+def _needs_policy(restart: Restart | None) -> bool:
+    """``restart`` alone cannot say delays, nor how often for any condition but on-failure."""
+    if restart is None:
+        return False
+    counted = restart.max_attempts is not None and restart.condition != "on-failure"
+    return counted or restart.delay_seconds is not None or restart.window_seconds is not None
+
+
+def _restart_policy(restart: Restart) -> dict[str, Any]:
+    delay, window = restart.delay_seconds, restart.window_seconds
+    return _without_none(
+        {
+            "condition": _POLICY_CONDITIONS[restart.condition],
+            "max_attempts": restart.max_attempts,
+            "delay": duration_text(delay) if delay is not None else None,
+            "window": duration_text(window) if window is not None else None,
+        }
+    )
+
+
+def _short_restart(restart: Restart | None) -> str | None:
+    if restart is None or _needs_policy(restart):
+        return None
+    times = "" if restart.max_attempts is None else f":{restart.max_attempts}"
+    return f"{restart.condition}{times}"
+
+
+def _volume(volume: Volume) -> dict[str, Any]:
+    found = {"name": volume.name, "external": volume.external or None, "labels": volume.labels or None}
+    return {**_without_none(found), **volume.extensions}
+
+
+def _x_bennu(settings: XBennu) -> dict[str, Any]:
+    probe = settings.probe
+    path = probe.path if probe and probe.kind == "http" else ""
+    written = f"{probe.kind}://:{probe.port}{path}" if probe else None
+    return _without_none({"exec": settings.exec or None, "probe": written, "writes": settings.writes})
+
+
+def _x_bennu_project(settings: XBennuProject) -> dict[str, Any]:
+    if settings == XBennuProject():
+        return {}
+    age = settings.max_age_seconds
+    found = {
+        "keep": settings.keep,
+        "keep_warm": duration_text(settings.keep_warm_seconds),
+        "max_age": duration_text(age) if age is not None else None,
+        "snapshot": list(settings.snapshot) or None,
+    }
+    return _without_none(found)
+
+
+def _escaped(value: Any) -> Any:
+    """Dollar signs doubled in all values, so that reading them gives them back."""
+    if isinstance(value, dict):
+        return {key: _escaped(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_escaped(inner) for inner in value]
+    return value.replace("$", "$$") if isinstance(value, str) else value
+
+
+def _sorted(value: Any) -> Any:
+    """Mappings by key. ``depends_on`` and all others alike: no order within a mapping means anything."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(inner) for inner in value] if isinstance(value, list) else value
+
+
+class _Dumper(pyyaml.CSafeDumper):
+    """Quotes every string that either YAML would take for something else, and shows lines as lines."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        """Write equal parts out; an alias would depend on identities."""
+        return True
+
+
+def _represent_string(dumper: _Dumper, text: str) -> pyyaml.ScalarNode:
+    style = None
+    if "\n" in text and not re.search(r"[^\S\n]\n|[^\S\n]\Z|\A\s|[^\n\t\x20-\x7e\xa0-\ud7ff]", text):
+        style = "|"
+    elif core_kind(text) != "str":
+        style = '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_string)
