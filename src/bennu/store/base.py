@@ -7,7 +7,7 @@ rename makes it visible. What a crash leaves half-made is never referenced, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, NewType, Protocol
@@ -55,12 +55,23 @@ class BlobStore(Protocol):
         """A blob's size, or None if it is absent. Reads no content."""
         ...
 
+    def touch(self, digest: Digest) -> bool:
+        """Mark a blob as used now; whether it is there. Call it instead of storing again what should be there."""
+        ...
+
     def walk(self) -> Iterator[BlobInfo]:
         """Every blob, in no order."""
         ...
 
     def delete(self, digest: Digest) -> None:
         """Remove a blob; not an error if it is absent. Only garbage collection calls this."""
+        ...
+
+    def sweep(self, keep: Collection[Digest], *, unused_since: float, dry_run: bool = False) -> list[BlobInfo]:
+        """Remove the blobs that are not in ``keep`` and were last stored or touched before ``unused_since``.
+
+        Returns those removed, or with ``dry_run`` those that would be. Atomic towards ``ingest`` and ``touch``.
+        """
         ...
 
 
