@@ -1,0 +1,152 @@
+"""Control groups, of both versions: which there are, who is in one, its end.
+
+The OCI runtime makes a container's group and sets its limits; this module makes the groups that only keep processes
+apart (conmon's), kills and removes what a runtime left, and reads whether a group is frozen. A group is named by one
+path component that carries the root's key, the same in every hierarchy, so that nothing has to be kept to find it.
+
+On a hybrid host (version 1 with an empty version 2 beside it in ``unified``) version 1 counts: that is where the
+controllers are. Source: Linux's Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+Version = Literal["v1", "v2"]
+
+MOUNT: Final = Path("/sys/fs/cgroup")
+KILL_ATTEMPTS: Final = 200
+KILL_PAUSE_SECONDS: Final = 0.01
+
+
+@cache
+def version() -> Version:
+    """The version whose controllers count on this host."""
+    return "v2" if (MOUNT / "cgroup.controllers").exists() else "v1"
+
+
+@cache
+def unified_beside_v1() -> Path | None:
+    """The mount of version 2 on a hybrid host, which crun 1.8 refuses to see; None where there is none."""
+    place = MOUNT / "unified"
+    return place if version() == "v1" and (place / "cgroup.procs").exists() else None
+
+
+@cache
+def hierarchies() -> tuple[Path, ...]:
+    """Every hierarchy in which a container has a group: one for version 2, one for each controller of version 1."""
+    if version() == "v2":
+        return (MOUNT,)
+    unified = unified_beside_v1()
+    return tuple(
+        Path(entry.path)
+        for entry in sorted(os.scandir(MOUNT), key=lambda entry: entry.name)
+        if entry.is_dir(follow_symlinks=False) and Path(entry.path) != unified
+    )
+
+
+def has_swap_limit() -> bool:
+    """Whether this host can limit memory and swap together."""
+    return version() == "v2" or (MOUNT / "memory/memory.memsw.limit_in_bytes").exists()
+
+
+def separate(name: str, pid: int) -> None:
+    """Move a process into the group ``name`` of the hierarchy that a service manager kills by, making the group."""
+    group = _manager_hierarchy() / name
+    group.mkdir(exist_ok=True)
+    (group / "cgroup.procs").write_text(f"{pid}\n", encoding="ascii")
+
+
+def _manager_hierarchy() -> Path:
+    systemd = MOUNT / "systemd"
+    return systemd if version() == "v1" and systemd.is_dir() else hierarchies()[0]
+
+
+def exists(name: str) -> bool:
+    """Whether any hierarchy has the group."""
+    return any((hierarchy / name).is_dir() for hierarchy in hierarchies())
+
+
+def named(prefix: str) -> frozenset[str]:
+    """The top-level groups whose name begins so, in any hierarchy."""
+    return frozenset(
+        entry.name for hierarchy in hierarchies() for entry in os.scandir(hierarchy) if entry.name.startswith(prefix)
+    )
+
+
+def processes(name: str) -> frozenset[int]:
+    """The pids in a group and in the groups below it, of every hierarchy that has it."""
+    return frozenset(pid for group in _groups(name) for pid in _pids(group))
+
+
+def remove(name: str, *, kill: bool = False) -> None:
+    """Remove a group from every hierarchy; not an error where it is not. ``kill`` ends what is still in it.
+
+    ``OSError`` (EBUSY) if processes are left in it.
+    """
+    for attempt in range(KILL_ATTEMPTS):
+        if kill:
+            _kill(name)
+        busy = [group for group in _groups(name) if not _removed(group)]
+        if not busy:
+            return
+        if not kill and attempt >= 10:
+            raise OSError(errno.EBUSY, "processes are left in the control group", str(busy[0]))
+        time.sleep(KILL_PAUSE_SECONDS)  # the last process is gone a moment before its group can go
+    raise OSError(errno.EBUSY, "the control group does not become empty", name)
+
+
+def is_frozen(name: str) -> bool:
+    """Whether the group's processes are held by the freezer."""
+    with suppress(OSError):
+        if version() == "v2":
+            return "frozen 1" in (MOUNT / name / "cgroup.events").read_text(encoding="ascii")
+        return (MOUNT / "freezer" / name / "freezer.state").read_text(encoding="ascii").strip() != "THAWED"
+    return False
+
+
+def thaw(name: str) -> None:
+    """Let a group's processes run on, so that they can be ended. Not an error where there is no such group."""
+    file, value = ("cgroup.freeze", "0") if version() == "v2" else ("freezer.state", "THAWED")
+    base = MOUNT if version() == "v2" else MOUNT / "freezer"
+    with suppress(FileNotFoundError):
+        (base / name / file).write_text(value, encoding="ascii")
+
+
+def _kill(name: str) -> None:
+    thaw(name)
+    for pid in processes(name):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _groups(name: str) -> Iterator[Path]:
+    """The group and all below it in each hierarchy, children before their parents."""
+    for hierarchy in hierarchies():
+        for directory, _, _ in os.walk(hierarchy / name, topdown=False):
+            yield Path(directory)
+
+
+def _pids(group: Path) -> Iterator[int]:
+    with suppress(FileNotFoundError, OSError):
+        yield from map(int, (group / "cgroup.procs").read_text(encoding="ascii").split())
+
+
+def _removed(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True

@@ -1,0 +1,104 @@
+"""/etc/hosts, /etc/hostname and /etc/resolv.conf of a container: their texts (pure), and where they stand.
+
+They are bind-mounted over whatever the image has, so that an image never carries a name or a resolver of the host it
+was built on. A resolver on the host's own loopback cannot be reached from another network namespace: those lines go,
+and systemd-resolved's list of real servers is used where there is one (resolved.conf(5), resolv.conf(5)).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from bennu.runtime.spec import MountPoint
+
+RESOLV_CONF: Final = Path("/etc/resolv.conf")
+RESOLVED_SERVERS: Final = Path("/run/systemd/resolve/resolv.conf")
+FALLBACK_SERVERS: Final = ("8.8.8.8", "8.8.4.4")
+NAMES: Final = ("hosts", "hostname", "resolv.conf")
+
+_LOOPBACK_NAMES: Final = (
+    ("127.0.0.1", "localhost"),
+    ("::1", "localhost ip6-localhost ip6-loopback"),
+    ("fe00::", "ip6-localnet"),
+    ("ff00::", "ip6-mcastprefix"),
+    ("ff02::1", "ip6-allnodes"),
+    ("ff02::2", "ip6-allrouters"),
+)
+
+
+def hosts_text(hostname: str, address: str | None, extra: Mapping[str, Sequence[str]]) -> str:
+    """The content of /etc/hosts: loopback, ``extra`` (name -> addresses), the container's own name."""
+    lines = [f"{place}\t{names}" for place, names in _LOOPBACK_NAMES]
+    lines += [f"{place}\t{name}" for name, places in extra.items() for place in places]
+    if hostname:
+        lines.append(f"{address or '127.0.1.1'}\t{hostname}")
+    return "\n".join(lines) + "\n"
+
+
+def resolv_text(host: str, resolved: str | None, *, shares_network: bool, servers: Sequence[str] = ()) -> str:
+    """The content of /etc/resolv.conf: the host's, without servers on a loopback that is not the container's own."""
+    if servers:
+        return "".join(f"nameserver {server}\n" for server in servers)
+    if shares_network:
+        return host
+    source = resolved if resolved is not None and not _servers(host) else host
+    kept = [line for line in source.splitlines() if not _is_local(line)]
+    if not _servers(source):
+        kept += [f"nameserver {server}" for server in FALLBACK_SERVERS]
+    return "\n".join(kept) + "\n"
+
+
+def _servers(text: str) -> list[str]:
+    lines = [line for line in text.splitlines() if not _is_local(line)]
+    return [line for line in lines if line.split()[:1] == ["nameserver"]]
+
+
+def _is_local(line: str) -> bool:
+    words = line.split()
+    if words[:1] != ["nameserver"] or len(words) < 2:
+        return False
+    with suppress(ValueError):
+        return ipaddress.ip_address(words[1].partition("%")[0]).is_loopback
+    return False
+
+
+def write(
+    directory: Path,
+    *,
+    hostname: str,
+    network: str,
+    address: str | None = None,
+    extra_hosts: Mapping[str, Sequence[str]] | None = None,
+    servers: Sequence[str] = (),
+) -> tuple[MountPoint, ...]:
+    """Write the three files into a container's directory; what mounts them. ``network`` as in ``spec.Sandbox``."""
+    shares = network == "host"
+    texts = {
+        "hosts": hosts_text(hostname, "127.0.0.1" if network == "none" else address, extra_hosts or {}),
+        "hostname": f"{hostname}\n",
+        "resolv.conf": resolv_text(
+            _read(RESOLV_CONF) or "", _read(RESOLVED_SERVERS), shares_network=shares, servers=servers
+        ),
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    return mounted(directory)
+
+
+def mounted(directory: Path) -> tuple[MountPoint, ...]:
+    """The mounts of files that ``write`` wrote."""
+    options = ("rbind", "rprivate", "nosuid", "nodev", "noexec")
+    return tuple(
+        MountPoint(target=f"/etc/{name}", source=str(directory / name), kind="bind", options=options) for name in NAMES
+    )
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None

@@ -1,0 +1,144 @@
+"""The OCI runtime: crun, or runc where crun does not work, and how each is called.
+
+Which one is decided by trying: the first that runs a process on this host wins, and the answer is kept in the run
+directory until the program changes or the host reboots. ``BENNU_RUNTIME`` (``Settings.oci_runtime``) overrides.
+crun 1.8 refuses a hybrid cgroup host as long as it can see the version 2 hierarchy, so every call goes through
+``isolated``, a private mount namespace in which that one is not there (``host.namespaces``).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from bennu.config import Settings
+from bennu.errors import BennuError, Unavailable
+from bennu.host import cgroups, process
+from bennu.host.files import temporary_directory, write_atomic
+from bennu.host.mounts import READONLY, Bind, attach
+from bennu.host.namespaces import in_private_mounts
+from bennu.runtime.spec import Host, Process, Sandbox, oci_spec
+
+T = TypeVar("T")
+CANDIDATES: Final = ("crun", "runc")
+PROBE_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class OciRuntime:
+    """A runtime that works here. ``root`` is where it keeps its own state; it is not there after a reboot."""
+
+    program: Path
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """``crun`` or ``runc``, as far as the program's name says so."""
+        return self.program.name
+
+    @property
+    def is_crun(self) -> bool:
+        """Whether it has crun's habits."""
+        return self.name.startswith("crun")
+
+    @property
+    def hidden(self) -> tuple[Path, ...]:
+        """Mounts that it must not see."""
+        unified = cgroups.unified_beside_v1()
+        return (unified,) if unified is not None and self.is_crun else ()
+
+    @property
+    def global_arguments(self) -> tuple[str, ...]:
+        """What stands between the program and the verb."""
+        return ("--root", str(self.root))
+
+    def argv(self, *words: str) -> tuple[str, ...]:
+        """The whole command line of a call."""
+        return (str(self.program), *self.global_arguments, *words)
+
+    def isolated(self, function: Callable[[], T]) -> T:
+        """Call ``function``, which starts this runtime, in a mount namespace that suits it."""
+        return in_private_mounts(function, hide=self.hidden)
+
+    def call(self, *words: str, check: bool = True, timeout_seconds: float | None = 60.0) -> process.Completed:
+        """Run a verb to its end. ``Failed`` with the runtime's own last lines."""
+
+        def run() -> process.Completed:
+            return process.run(self.argv(*words), check=check, timeout_seconds=timeout_seconds)
+
+        return self.isolated(run) if self.hidden else run()
+
+
+def find(settings: Settings) -> OciRuntime:
+    """The runtime to use. ``Unavailable`` with each candidate's reason where none works."""
+    names = (settings.oci_runtime,) if settings.oci_runtime else CANDIDATES
+    root = settings.run / "oci"
+    programs = [Path(found) for name in names if (found := _which(name)) is not None]
+    kept = settings.run / "oci-runtime.json"
+    fingerprint = [_identity(program) for program in programs]
+    try:
+        remembered = msgspec.json.decode(kept.read_bytes())
+        if remembered["candidates"] == fingerprint:
+            program = Path(remembered["program"])
+            return OciRuntime(program, root / program.name)
+    except (FileNotFoundError, msgspec.DecodeError, KeyError, TypeError):
+        pass
+    reasons: list[str] = [f"{name}: not installed" for name in names if _which(name) is None]
+    for program in programs:
+        runtime = OciRuntime(program, root / program.name)
+        reason = probe(settings, runtime)
+        if reason is None:
+            answer = {"candidates": fingerprint, "program": str(program)}
+            write_atomic(kept, msgspec.json.encode(answer), durable=False)
+            return runtime
+        reasons.append(f"{program.name}: {reason}")
+    raise Unavailable(f"no OCI runtime works here: {'; '.join(reasons)}", "run `bennu doctor`; it names the package")
+
+
+def _which(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def _identity(program: Path) -> list[object]:
+    stat = program.stat()
+    return [str(program), stat.st_size, stat.st_mtime_ns]
+
+
+def probe(settings: Settings, runtime: OciRuntime) -> str | None:
+    """Why this runtime cannot run a process here, or None if it can: ``true`` in a read-only view of the host."""
+    name = f"bennu-{settings.key}-probe-{os.getpid()}"
+    with temporary_directory(settings.run, "probe") as bundle:
+        (bundle / "rootfs").mkdir()
+        sandbox = Sandbox(cgroup=name, readonly=True)
+        spec = oci_spec(Process(args=("/bin/true",), no_new_privileges=True), sandbox, facts())
+        (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
+
+        def run() -> None:
+            attach(Bind(Path("/"), access=READONLY), bundle / "rootfs")
+            process.run(runtime.argv("run", "--bundle", str(bundle), name), timeout_seconds=PROBE_SECONDS)
+
+        try:
+            runtime.isolated(run)
+        except (BennuError, OSError) as error:
+            runtime.call("delete", "--force", name, check=False)
+            return str(error)
+        finally:
+            cgroups.remove(name, kill=True)
+    return None
+
+
+def facts() -> Host:
+    """What specifications depend on, of this host."""
+    system = os.uname()
+    return Host(
+        machine=system.machine,
+        kernel=system.release,
+        cgroup_version=cgroups.version(),
+        has_swap_limit=cgroups.has_swap_limit(),
+    )

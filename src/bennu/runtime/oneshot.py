@@ -1,0 +1,281 @@
+"""A process in a sandbox that nobody needs to find again: a RUN step, a hook.
+
+The runtime is called directly, with pipes; there is no conmon and no record. The root file system is mounted in the
+private mount namespace of the call and is gone with it. crun runs as the first process of a pid namespace of its own
+and is killed by the kernel when the calling thread dies, so that everything ends with bennu, kill -9 included; runc
+cannot run that way (its parent's and its own view of pids differ), so there the next call sweeps what was left.
+Mount targets that the step did not fill are taken away again (``stubs``).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import selectors
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final, Literal
+
+import msgspec
+
+from bennu.config import Settings
+from bennu.errors import Failed
+from bennu.host import cgroups, process, syscalls
+from bennu.host.files import remove_tree
+from bennu.host.mounts import Mount, attach
+from bennu.runtime import etc_files, oci_runtime, seccomp
+from bennu.runtime.oci_runtime import OciRuntime
+from bennu.runtime.spec import Limits, MountPoint, Process, Sandbox, oci_spec
+from bennu.runtime.stubs import stubs
+
+Stream = Literal["stdout", "stderr"]
+Output = Callable[[Stream, bytes], None]
+
+CANCEL_POLL_SECONDS: Final = 0.05
+CHUNK_BYTES: Final = 1 << 16
+CANCELLED: Final = 137
+_CLONE_NEWPID: Final = 0x20000000
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a one-shot process finds around it. ``network`` as in ``spec.Sandbox``: ``none``, ``host`` or a path.
+
+    ``extra_hosts``: host name -> addresses, for /etc/hosts.
+    """
+
+    network: str = "host"
+    mounts: tuple[MountPoint, ...] = ()
+    limits: Limits = Limits()
+    hostname: str = "bennu"
+    extra_hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    confined: bool = True
+    readonly: bool = False
+
+
+def run_once(
+    settings: Settings,
+    rootfs: Mount,
+    what: Process,
+    *,
+    surroundings: Surroundings | None = None,
+    output: Output,
+    cancel: threading.Event | None = None,
+    input: bytes = b"",  # noqa: A002 - as in host.process.run
+) -> int:
+    """Run a process on ``rootfs`` to its end; its exit status (128+n for signal n, 137 when cancelled).
+
+    ``output`` gets bytes as they come, from another thread; what it raises ends the process and is raised here.
+    ``Failed`` if the process could not be started: status 127 where the program is missing, 126 where it cannot be
+    executed, 125 otherwise.
+    """
+    runtime = oci_runtime.find(settings)
+    around = surroundings or Surroundings()
+    with _place(settings) as (name, bundle):
+        mounts = (
+            *etc_files.write(
+                bundle, hostname=around.hostname, network=around.network, extra_hosts=dict(around.extra_hosts)
+            ),
+            *around.mounts,
+        )
+        host = oci_runtime.facts()
+        sandbox = Sandbox(
+            cgroup=name,
+            network=around.network,
+            readonly=around.readonly,
+            hostname="" if around.network == "host" and not around.hostname else around.hostname,
+            mounts=mounts,
+            limits=around.limits,
+            seccomp=seccomp.load(settings.run, what.capabilities, host.machine, host.kernel)
+            if around.confined
+            else None,
+        )
+        document = oci_spec(what, sandbox, host)
+        (bundle / "config.json").write_bytes(msgspec.json.encode(document))
+        call = _Call(runtime, name, bundle, rootfs, document["mounts"], output, cancel or threading.Event(), input)
+        return runtime.isolated(call.run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of the runtime; ``run`` is executed in the private mount namespace."""
+
+    runtime: OciRuntime
+    name: str
+    bundle: Path
+    rootfs: Mount
+    mounts: list[dict[str, object]]
+    output: Output
+    cancel: threading.Event
+    input: bytes
+
+    def run(self) -> int:
+        root = self.bundle / "rootfs"
+        attach(self.rootfs, root)
+        with stubs(root, _targets(self.mounts)):
+            status = self._run()
+        if status and (reason := _reason(self.bundle / "log")):
+            raise _not_started(reason, self.runtime)
+        return status
+
+    def _run(self) -> int:
+        log = ("--log", str(self.bundle / "log"), "--log-format", "json")
+        program, *rest = self.runtime.argv("run", "--bundle", str(self.bundle), self.name)
+        argv = [program, *log, *rest]
+        if self.runtime.is_crun:
+            _enter_pid_namespace()
+            argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+        stdin = subprocess.PIPE if self.input else subprocess.DEVNULL
+        with process.start(argv, stdin=stdin) as child:
+            try:
+                self._relay(child)
+                return CANCELLED if self.cancel.is_set() else process.exit_status(child.wait())
+            except BaseException:
+                self._kill(child)
+                raise
+
+    def _relay(self, child: subprocess.Popen[bytes]) -> None:
+        """Hand over output until both pipes end; kill when cancelled."""
+        assert child.stdout is not None
+        assert child.stderr is not None
+        pending = memoryview(self.input)
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ, "stdout")
+            selector.register(child.stderr, selectors.EVENT_READ, "stderr")
+            if child.stdin is not None:
+                os.set_blocking(child.stdin.fileno(), False)
+                selector.register(child.stdin, selectors.EVENT_WRITE, "stdin")
+            killed = False
+            while selector.get_map():
+                for key, _ in selector.select(CANCEL_POLL_SECONDS):
+                    stream = key.fileobj
+                    if key.data == "stdin":
+                        pending = _feed(child.stdin, pending)
+                        ended = not pending
+                    else:
+                        ended = not self._hand_over(key.fd, key.data)
+                    if ended:
+                        selector.unregister(stream)
+                        _close(stream)
+                if self.cancel.is_set() and not killed:
+                    self._kill(child)
+                    killed = True
+
+    def _hand_over(self, fd: int, stream: Stream) -> bool:
+        data = os.read(fd, CHUNK_BYTES)
+        if data:
+            self.output(stream, data)
+        return bool(data)
+
+    def _kill(self, child: subprocess.Popen[bytes]) -> None:
+        if self.runtime.is_crun:
+            child.kill()  # the first process of its pid namespace: all in it die with it
+        else:
+            for pid in cgroups.processes(self.name):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+
+
+def _enter_pid_namespace() -> None:
+    syscalls.unshare(_CLONE_NEWPID)
+    fs = syscalls.fsopen("proc")
+    try:
+        syscalls.fsconfig_create(fs)
+        mount = syscalls.fsmount(fs, 0)
+    finally:
+        os.close(fs)
+    try:
+        syscalls.move_mount(mount, "/proc")
+    finally:
+        os.close(mount)
+
+
+def _feed(stdin: IO[bytes] | None, pending: memoryview) -> memoryview:
+    assert stdin is not None
+    try:
+        return pending[os.write(stdin.fileno(), pending[:CHUNK_BYTES]) :]
+    except BrokenPipeError:
+        return pending[:0]
+
+
+def _close(stream: object) -> None:
+    with suppress(BrokenPipeError):
+        stream.close()  # type: ignore[attr-defined]  # selectors types it as "anything with fileno"
+
+
+def _targets(mounts: list[dict[str, object]]) -> list[tuple[str, bool]]:
+    """What has to be there to be mounted on, and whether as a directory; not what stands inside another mount."""
+    kinds = {str(each["destination"]): each["type"] != "bind" or os.path.isdir(str(each["source"])) for each in mounts}
+    return [
+        (target, is_directory)
+        for target, is_directory in kinds.items()
+        if not any(target.startswith(other.rstrip("/") + "/") for other in kinds)
+    ]
+
+
+def _reason(log: Path) -> str | None:
+    """The last error in a runtime's own log."""
+    try:
+        lines = log.read_bytes().splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        with suppress(msgspec.DecodeError, KeyError, TypeError):
+            entry = msgspec.json.decode(line)
+            if entry["level"] in {"error", "fatal"}:
+                return str(entry["msg"])
+    return None
+
+
+def _not_started(reason: str, runtime: OciRuntime) -> Failed:
+    return Failed(f"{runtime.name}: {reason}", command=(runtime.name,), status=status_of_reason(reason))
+
+
+def status_of_reason(reason: str) -> int:
+    """Docker's exit status for a process that could not be started: 127 missing, 126 not executable, else 125."""
+    text = reason.lower()
+    if "exec" not in text:
+        return 125
+    if "not found" in text or "no such file or directory" in text:
+        return 127
+    refusals = ("permission denied", "operation not permitted", "is a directory", "exec format error")
+    return 126 if any(refusal in text for refusal in refusals) else 125
+
+
+@contextmanager
+def _place(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """A name for the control group and the runtime's state, and a bundle directory; nothing of them is left.
+
+    Places whose process is dead are swept on the way.
+    """
+    parent = settings.run / "oneshot"
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep(settings)
+    pid = os.getpid()
+    name = f"bennu-{settings.key}-once-{pid}-{process.start_time(pid)}-{secrets.token_hex(4)}"
+    bundle = parent / name
+    (bundle / "rootfs").mkdir(parents=True)
+    try:
+        yield name, bundle
+    finally:
+        _clear(settings, bundle)
+
+
+def sweep(settings: Settings) -> None:
+    """Remove what one-shot calls of processes that are dead have left."""
+    parent = settings.run / "oneshot"
+    names: Sequence[str] = os.listdir(parent) if parent.is_dir() else ()
+    for name in names:
+        pid, started = name.split("-")[3:5]
+        if not process.is_alive(int(pid), int(started)):
+            _clear(settings, parent / name)
+
+
+def _clear(settings: Settings, bundle: Path) -> None:
+    cgroups.remove(bundle.name, kill=True)
+    for state in (settings.run / "oci").glob(f"*/{bundle.name}"):
+        remove_tree(state)
+    remove_tree(bundle)
