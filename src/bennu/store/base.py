@@ -7,7 +7,7 @@ rename makes it visible. What a crash leaves half-made is never referenced, and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, NewType, Protocol
@@ -183,4 +183,31 @@ class Differ(Protocol):
 
         Entries resolve inside the snapshot whatever their names and links say. The inverse of ``diff``.
         """
+        ...
+
+
+class LayerStore(Protocol):
+    """Which snapshot is which layer. Whoever keeps an image asks here for its layers, whoever runs one for its tree."""
+
+    def info(self, snapshot: CommittedSnapshot) -> LayerInfo:
+        """What a snapshot is as a layer: remembered, else found by one canonical pass. A foreign one keeps its own."""
+        ...
+
+    def snapshot_of(self, diff_ids: Sequence[Digest]) -> CommittedSnapshot | None:
+        """The tree of these layers, the lowest first, or None if it is not all there (or did not survive a crash)."""
+        ...
+
+    def open(self, diff_id: Digest) -> AbstractContextManager[IO[bytes]]:
+        """A layer's tar, made again from its snapshot. ``NotFound`` if no snapshot gives these bytes."""
+        ...
+
+    def unpack(self, stream: IO[bytes], parent: CommittedSnapshot | None, expected: Digest) -> CommittedSnapshot:
+        """Unpack an uncompressed layer over ``parent`` and remember its diff_id; ``Corrupt`` if it is not ``expected``.
+
+        Nothing is left of it after an error.
+        """
+        ...
+
+    def is_canonical(self, snapshot: CommittedSnapshot) -> bool:
+        """Whether ``open`` gives this layer byte for byte: always for our own, found by one pass for a foreign one."""
         ...

@@ -28,16 +28,35 @@ CREATE INDEX layers_by_chain ON layers (chain_id);
 CREATE INDEX layers_by_diff ON layers (diff_id);
 CREATE TABLE images (               -- store.images
     manifest TEXT PRIMARY KEY,      -- digest
-    config TEXT NOT NULL,           -- digest
-    created REAL NOT NULL
+    config TEXT NOT NULL,           -- digest: the image's ID
+    created REAL,                   -- as its configuration says, NULL if it does not
+    added REAL NOT NULL
 ) STRICT;
 CREATE INDEX images_by_config ON images (config);
+CREATE TABLE image_layers (         -- store.images: the layers of each image, the lowest first
+    manifest TEXT NOT NULL REFERENCES images (manifest) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    diff_id TEXT NOT NULL,
+    chain_id TEXT NOT NULL,
+    blob TEXT NOT NULL,             -- digest that the manifest gives; equals diff_id where it is not compressed
+    size_bytes INTEGER NOT NULL,    -- uncompressed
+    PRIMARY KEY (manifest, position)
+) STRICT;
+CREATE INDEX image_layers_by_chain ON image_layers (chain_id);
+CREATE INDEX image_layers_by_diff ON image_layers (diff_id);
 CREATE TABLE names (                -- store.images: references, fully qualified with their tag
     name TEXT PRIMARY KEY,
     manifest TEXT NOT NULL REFERENCES images (manifest),
     updated REAL NOT NULL
 ) STRICT;
 CREATE INDEX names_by_manifest ON names (manifest);
+CREATE TABLE operations (           -- store.operations: work under way, which garbage collection spares
+    id INTEGER PRIMARY KEY,
+    what TEXT NOT NULL,
+    owner TEXT NOT NULL,            -- "pid:start"
+    boot TEXT NOT NULL,
+    started REAL NOT NULL
+) STRICT;
 """
 
 _BUILD: Final = """
