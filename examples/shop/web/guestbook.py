@@ -9,6 +9,7 @@ GET  /healthz         200 as soon as requests are answered, whatever the databas
 
 import html
 import json
+import logging
 import os
 import signal
 import sys
@@ -189,6 +190,8 @@ def page(found):
 
 
 def main():
+    # A queue is what the threads are there for; one line for each request that waits would say nothing more.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if os.path.exists(SOCKET):
         os.unlink(SOCKET)

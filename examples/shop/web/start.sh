@@ -5,6 +5,8 @@ set -u
 
 python3 /srv/app/guestbook.py &
 app=$!
+# The port opens when everything behind it is there.
+while kill -0 "$app" 2>/dev/null && [ ! -S /run/shop.sock ]; do sleep 0.02; done
 nginx -c /etc/nginx/nginx.conf &
 web=$!
 stopping=
