@@ -113,9 +113,9 @@ def test_a_sweep_spares_what_is_kept_and_what_was_used_since_the_horizon(blobs):
     time.sleep(0.02)
     assert blobs.touch(renewed)
     new = blobs.write(b"new").digest
-    assert [info.digest for info in blobs.sweep({kept}, unused_since=horizon, dry_run=True)] == [old]
+    assert [info.digest for info in blobs.sweep(lambda: {kept}, unused_since=horizon, dry_run=True)] == [old]
     assert blobs.stat(old) is not None
-    assert [info.digest for info in blobs.sweep({kept}, unused_since=horizon)] == [old]
+    assert [info.digest for info in blobs.sweep(lambda: {kept}, unused_since=horizon)] == [old]
     assert {info.digest for info in blobs.walk()} == {kept, renewed, new}
 
 
@@ -163,7 +163,7 @@ def test_two_processes_store_the_same_blob_at_once(tmp_path):
     writers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) for _ in range(2)]
     blobs = _file_blobs(tmp_path)
     for number in range(30):
-        blobs.sweep(set(), unused_since=time.time() - 60)
+        blobs.sweep(set, unused_since=time.time() - 60)
         blobs.write(b"%d" % number * 1000)
     assert [writer.wait(60) for writer in writers] == [0, 0]
     assert {info.digest for info in blobs.walk()} == {digest_of(b"%d" % number * 1000) for number in range(30)}

@@ -7,7 +7,7 @@ rename makes it visible. What a crash leaves half-made is never referenced, and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, NewType, Protocol
@@ -67,10 +67,17 @@ class BlobStore(Protocol):
         """Remove a blob; not an error if it is absent. Only garbage collection calls this."""
         ...
 
-    def sweep(self, keep: Collection[Digest], *, unused_since: float, dry_run: bool = False) -> list[BlobInfo]:
-        """Remove the blobs that are not in ``keep`` and were last stored or touched before ``unused_since``.
+    def spared(self) -> AbstractContextManager[None]:
+        """No blob is swept while the block runs: for the instant between storing one and referring to it."""
+        ...
 
-        Returns those removed, or with ``dry_run`` those that would be. Atomic towards ``ingest`` and ``touch``.
+    def sweep(
+        self, keep: Callable[[], Collection[Digest]], *, unused_since: float, dry_run: bool = False
+    ) -> list[BlobInfo]:
+        """Remove the blobs that are not in ``keep()`` and were last stored or touched before ``unused_since``.
+
+        ``keep`` is called when nobody is spared or storing any more. Returns those removed, or with ``dry_run`` those
+        that would be. Atomic towards ``ingest``, ``touch`` and ``spared``.
         """
         ...
 

@@ -14,7 +14,7 @@ import io
 import os
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -88,6 +88,12 @@ class FileBlobs:
                 return False
             return True
 
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        """No blob is swept while the block runs: for the instant between storing one and referring to it."""
+        with locks.held(self._lock, shared=True):
+            yield
+
     def walk(self) -> Iterator[BlobInfo]:
         """Every blob, in no order."""
         for info, _ in self._entries():
@@ -98,12 +104,15 @@ class FileBlobs:
         with suppress(FileNotFoundError):
             os.unlink(self.path(digest))
 
-    def sweep(self, keep: Collection[Digest], *, unused_since: float, dry_run: bool = False) -> list[BlobInfo]:
-        """Remove the blobs that are not in ``keep`` and were last used before ``unused_since``; those removed."""
+    def sweep(
+        self, keep: Callable[[], Collection[Digest]], *, unused_since: float, dry_run: bool = False
+    ) -> list[BlobInfo]:
+        """Remove the blobs that are not in ``keep()`` and were last used before ``unused_since``; those removed."""
         removed = []
         with locks.held(self._lock):
+            kept = keep()
             for info, used in self._entries():
-                if info.digest in keep or used >= unused_since:
+                if info.digest in kept or used >= unused_since:
                     continue
                 if not dry_run:
                     self.delete(info.digest)
@@ -185,6 +194,11 @@ class MemoryBlobs:
         self._blobs[digest] = (self._blobs[digest][0], time.time())
         return True
 
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        """No blob is swept while the block runs: nobody else is there to do it."""
+        yield
+
     def walk(self) -> Iterator[BlobInfo]:
         """Every blob, in no order."""
         yield from [BlobInfo(digest, len(data)) for digest, (data, _) in self._blobs.items()]
@@ -193,12 +207,15 @@ class MemoryBlobs:
         """Remove a blob; not an error if it is absent."""
         self._blobs.pop(digest, None)
 
-    def sweep(self, keep: Collection[Digest], *, unused_since: float, dry_run: bool = False) -> list[BlobInfo]:
-        """Remove the blobs that are not in ``keep`` and were last used before ``unused_since``; those removed."""
+    def sweep(
+        self, keep: Callable[[], Collection[Digest]], *, unused_since: float, dry_run: bool = False
+    ) -> list[BlobInfo]:
+        """Remove the blobs that are not in ``keep()`` and were last used before ``unused_since``; those removed."""
+        kept = keep()
         doomed = [
             BlobInfo(digest, len(data))
             for digest, (data, used) in self._blobs.items()
-            if digest not in keep and used < unused_since
+            if digest not in kept and used < unused_since
         ]
         for info in () if dry_run else doomed:
             self.delete(info.digest)

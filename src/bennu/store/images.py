@@ -1,0 +1,294 @@
+"""Images: a manifest, a configuration and layers under names; looked up as Docker does, made from snapshots.
+
+An image's *ID* is the digest of its configuration. Its layers are kept as snapshots; the bytes of a layer are kept as a
+blob only where no snapshot gives them again (a foreign archive's, or a compressed one). ``Images`` owns the tables
+``images``, ``image_layers`` and ``names``. It never removes bytes: see ``gc``. How images leave and arrive as files:
+``archive_writer``, ``archive_reader``.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Final
+
+import msgspec
+
+from bennu.digest import Digest, short
+from bennu.errors import Conflict, Corrupt, Invalid, NotFound
+from bennu.oci import media
+from bennu.oci.descriptor import Descriptor
+from bennu.oci.document import encode
+from bennu.oci.image_config import ImageConfig, RootFS, chain_ids, encode_config, moment, parse_config
+from bennu.oci.manifest import Manifest, new_manifest, parse_manifest
+from bennu.oci.reference import Reference, parse_reference
+from bennu.store.base import BlobStore, CommittedSnapshot, LayerInfo, LayerStore, Snapshotter
+from bennu.store.compression import decompressed
+from bennu.store.database import Database
+
+_ID_PREFIX: Final = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
+
+
+class ImageLayer(msgspec.Struct, frozen=True):
+    """A layer of an image. ``blob`` is the digest in the manifest: the diff_id, or that of the compressed layer."""
+
+    diff_id: Digest
+    chain_id: Digest
+    blob: Digest
+    size_bytes: int
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image of the store. ``manifest`` and ``id`` are digests, ``id`` the configuration's; names are in full."""
+
+    manifest: Digest
+    id: Digest
+    config: ImageConfig
+    layers: tuple[ImageLayer, ...]
+    names: tuple[str, ...]
+    added: float
+
+    @property
+    def size_bytes(self) -> int:
+        """All layers, uncompressed."""
+        return sum(layer.size_bytes for layer in self.layers)
+
+    @property
+    def created(self) -> float | None:
+        """When it says that it was made, in Unix seconds."""
+        return moment(self.config.created)
+
+    @property
+    def familiar_names(self) -> tuple[str, ...]:
+        """Its names as people write them."""
+        return tuple(parse_reference(name).familiar for name in self.names)
+
+    @property
+    def shown(self) -> str:
+        """What errors call it: its first name, else its short ID."""
+        return self.familiar_names[0] if self.names else short(self.id)
+
+
+class Images:
+    """The images of one root."""
+
+    def __init__(self, database: Database, blobs: BlobStore, snapshots: Snapshotter, layers: LayerStore) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._snapshots = snapshots
+        self._layers = layers
+
+    def create(
+        self,
+        config: ImageConfig,
+        top: CommittedSnapshot | None,
+        *,
+        names: Sequence[Reference] = (),
+        annotations: Mapping[str, str] | None = None,
+        durable: bool = True,
+    ) -> Image:
+        """The image that a snapshot and a configuration are, whose ``rootfs`` is filled in here; then its names.
+
+        Each snapshot of the chain is one layer; ``config.history`` has that many entries that are no empty layer's.
+        A name that another image had moves. ``durable`` off leaves the snapshots to a later ``Snapshotter.sync``.
+        """
+        infos = [self._layers.info(snapshot) for snapshot in _chain(top)]
+        filled = sum(not entry.empty_layer for entry in config.history)
+        if config.history and filled != len(infos):
+            raise Invalid(f"image with {len(infos)} layers has a history of {filled}")
+        complete = msgspec.structs.replace(config, rootfs=RootFS("layers", tuple(info.diff_id for info in infos)))
+        if durable:
+            self._snapshots.sync()
+        with self._blobs.spared():
+            stored = self._blobs.write(encode_config(complete))
+            manifest = new_manifest(
+                Descriptor(media.OCI_CONFIG, stored.digest, stored.size_bytes),
+                tuple(Descriptor(media.OCI_LAYER, info.diff_id, info.size_bytes) for info in infos),
+                annotations,
+            )
+            return self.put(encode(manifest), infos, names=names)
+
+    def put(self, manifest: bytes, layers: Sequence[LayerInfo], *, names: Sequence[Reference] = ()) -> Image:
+        """An image whose configuration is stored and whose layers are there: its manifest, its rows, its names.
+
+        ``layers`` gives diff_id and uncompressed size of each. What has been put before stays as it was. Whoever
+        stored the blobs did so inside ``Operations.under_way`` or ``BlobStore.spared``.
+        """
+        with self._blobs.spared():
+            digest = self._blobs.write(manifest).digest
+            parsed = parse_manifest(manifest, digest)
+            config = parse_config(self._blobs.read(parsed.config.digest), parsed.config.digest)
+            if config.diff_ids != tuple(layer.diff_id for layer in layers) or len(layers) != len(parsed.layers):
+                raise Invalid(f"manifest {digest} and its configuration differ in their layers")
+            with self._database.transaction() as rows:
+                _insert(rows, digest, parsed, config, layers)
+                for name in names:
+                    self.tag(digest, name)
+        return self.get(digest)
+
+    def get(self, manifest: Digest) -> Image:
+        """The image with this manifest. ``NotFound``; ``Corrupt`` if its configuration is damaged."""
+        row = self._database.one("SELECT * FROM images WHERE manifest = ?", (manifest,))
+        if row is None:
+            raise NotFound(f"image {manifest} is not in the store")
+        return self._image(row)
+
+    def find(self, text: str) -> Image | None:
+        """The image that ``text`` names (a reference, an ID or the beginning of one), or None.
+
+        ``Conflict`` where the beginning of an ID fits several; ``Invalid`` where it is neither reference nor ID.
+        """
+        digest = self._named(text) or self._identified(text)
+        row = self._database.one("SELECT * FROM images WHERE manifest = ?", (digest,)) if digest else None
+        return self._image(row) if row else None
+
+    def resolve(self, text: str) -> Image:
+        """As ``find``; ``NotFound`` where there is none."""
+        image = self.find(text)
+        if image is None:
+            raise NotFound(f"image {text!r} is not in the store", "`bennu images` lists what is")
+        return image
+
+    def walk(self) -> list[Image]:
+        """Every image, the newest first."""
+        query = "SELECT * FROM images ORDER BY coalesce(created, 0) DESC, added DESC, manifest"
+        return [self._image(row) for row in self._database.query(query)]
+
+    def tag(self, manifest: Digest, name: Reference) -> None:
+        """Give an image a name; another image that had it loses it. ``NotFound`` if there is no such image."""
+        if name.tag is None or name.digest is not None:
+            raise Invalid(f"{str(name)!r} is not a name with a tag")
+        try:
+            with self._database.transaction() as rows:
+                rows.execute(
+                    "INSERT INTO names (name, manifest, updated) VALUES (?, ?, ?)"
+                    " ON CONFLICT (name) DO UPDATE SET manifest = excluded.manifest, updated = excluded.updated",
+                    (name.name, manifest, time.time()),
+                )
+        except sqlite3.IntegrityError as error:
+            raise NotFound(f"image {manifest} is not in the store") from error
+
+    def untag(self, name: Reference) -> None:
+        """Take a name away; the image stays. ``NotFound`` if nothing has this name."""
+        with self._database.transaction() as rows:
+            if rows.execute("DELETE FROM names WHERE name = ?", (name.tagged().name,)).rowcount == 0:
+                raise NotFound(f"image {name.familiar!r} is not in the store", "`bennu images` lists what is")
+
+    def forget(self, manifest: Digest) -> None:
+        """Remove an image without names from the list; its bytes go with the next sweep. ``Conflict`` if it has one."""
+        try:
+            with self._database.transaction() as rows:
+                rows.execute("DELETE FROM images WHERE manifest = ?", (manifest,))
+        except sqlite3.IntegrityError as error:
+            raise Conflict(f"image {manifest} has a name", "`bennu rmi NAME` takes it away") from error
+
+    def manifest_bytes(self, image: Image) -> bytes:
+        """The manifest as it is stored."""
+        return self._blobs.read(image.manifest)
+
+    def config_bytes(self, image: Image) -> bytes:
+        """The configuration as it is stored."""
+        return self._blobs.read(image.id)
+
+    def snapshot(self, image: Image) -> CommittedSnapshot | None:
+        """The image's tree; None for an image without layers. ``Corrupt`` if it is not all there any more."""
+        if not image.layers:
+            return None
+        snapshot = self._layers.snapshot_of(image.config.diff_ids)
+        if snapshot is None:
+            raise Corrupt(f"image {image.shown} has lost layers", "load, pull or build it again")
+        return snapshot
+
+    @contextmanager
+    def open_layer(self, layer: ImageLayer) -> Iterator[IO[bytes]]:
+        """A layer's bytes as the manifest has them: ``layer.blob``'s."""
+        if self._blobs.stat(layer.blob):
+            with self._blobs.open(layer.blob) as stream:
+                yield stream
+        elif layer.blob == layer.diff_id:
+            with self.open_diff(layer.diff_id) as stream:
+                yield stream
+        else:
+            raise Corrupt(f"layer {layer.blob} is not in the store any more", "load or pull its image again")
+
+    @contextmanager
+    def open_diff(self, diff_id: Digest) -> Iterator[IO[bytes]]:
+        """The uncompressed layer, from a blob that holds it or else from its snapshot. ``NotFound``, ``Corrupt``."""
+        for row in self._database.query("SELECT DISTINCT blob FROM image_layers WHERE diff_id = ?", (diff_id,)):
+            if self._blobs.stat(row["blob"]):
+                with self._blobs.open(row["blob"]) as blob, decompressed(blob, f"layer {row['blob']}") as stream:
+                    yield stream
+                return
+        with self._layers.open(diff_id) as stream:
+            yield stream
+
+    def _named(self, text: str) -> Digest | None:
+        try:
+            reference = parse_reference(text)
+        except Invalid:
+            if _ID_PREFIX.fullmatch(text):
+                return None
+            raise
+        if reference.digest is not None:
+            return reference.digest
+        row = self._database.one("SELECT manifest FROM names WHERE name = ?", (reference.tagged().name,))
+        return Digest(row["manifest"]) if row else None
+
+    def _identified(self, text: str) -> Digest | None:
+        match = _ID_PREFIX.fullmatch(text)
+        if match is None:
+            return None
+        # digests are hexadecimal, so ':' < 'g' bounds the range
+        first, last = f"sha256:{match[1]}", f"sha256:{match[1]}g"
+        found = self._database.query(
+            "SELECT config, manifest FROM images WHERE (config >= ? AND config < ?) OR (manifest >= ? AND manifest < ?)"
+            " ORDER BY added DESC",
+            (first, last, first, last),
+        )
+        if len({row["config"] for row in found}) > 1:
+            raise Conflict(f"image ID {text!r} is the beginning of several", "write more of it")
+        return Digest(found[0]["manifest"]) if found else None
+
+    def _image(self, row: sqlite3.Row) -> Image:
+        manifest = Digest(row["manifest"])
+        layers = self._database.query("SELECT * FROM image_layers WHERE manifest = ? ORDER BY position", (manifest,))
+        names = self._database.query("SELECT name FROM names WHERE manifest = ? ORDER BY name", (manifest,))
+        return Image(
+            manifest=manifest,
+            id=Digest(row["config"]),
+            config=parse_config(self._blobs.read(Digest(row["config"])), row["config"]),
+            layers=tuple(
+                ImageLayer(Digest(one["diff_id"]), Digest(one["chain_id"]), Digest(one["blob"]), one["size_bytes"])
+                for one in layers
+            ),
+            names=tuple(one["name"] for one in names),
+            added=row["added"],
+        )
+
+
+def _insert(
+    rows: sqlite3.Connection, digest: Digest, manifest: Manifest, config: ImageConfig, layers: Sequence[LayerInfo]
+) -> None:
+    inserted = rows.execute(
+        "INSERT OR IGNORE INTO images (manifest, config, created, added) VALUES (?, ?, ?, ?)",
+        (digest, manifest.config.digest, moment(config.created), time.time()),
+    ).rowcount
+    if inserted:
+        rows.executemany(
+            "INSERT INTO image_layers (manifest, position, diff_id, chain_id, blob, size_bytes) VALUES (?,?,?,?,?,?)",
+            [
+                (digest, position, info.diff_id, chain_id, descriptor.digest, info.size_bytes)
+                for position, (info, chain_id, descriptor) in enumerate(
+                    zip(layers, chain_ids(config.diff_ids), manifest.layers, strict=True)
+                )
+            ],
+        )
+
+
+def _chain(top: CommittedSnapshot | None) -> list[CommittedSnapshot]:
+    """The snapshots of a tree, the lowest first, as values."""
+    chain = top.chain if top else ()
+    return [CommittedSnapshot(one, chain[number + 1 :]) for number, one in enumerate(chain)][::-1]
