@@ -63,6 +63,36 @@ _BUILD: Final = """
 """
 
 _RUNTIME: Final = """
+CREATE TABLE containers (           -- runtime.records
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    manifest TEXT,                  -- digest of its image, which is in use as long as this row is
+    snapshot TEXT NOT NULL,         -- the snapshot that its root file system stands on, likewise
+    body TEXT NOT NULL,             -- JSON: runtime.records.Record
+    removing INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL
+) STRICT;
+CREATE INDEX containers_by_manifest ON containers (manifest);
+CREATE INDEX containers_by_snapshot ON containers (snapshot);
+CREATE TABLE container_labels (     -- runtime.records
+    container TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (container, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX container_labels_by_value ON container_labels (name, value);
+CREATE TABLE volumes (              -- runtime.volumes
+    name TEXT PRIMARY KEY,
+    anonymous INTEGER NOT NULL,
+    labels TEXT NOT NULL,           -- JSON
+    created REAL NOT NULL
+) STRICT;
+CREATE TABLE container_volumes (    -- runtime.volumes
+    container TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    volume TEXT NOT NULL REFERENCES volumes (name),
+    PRIMARY KEY (container, volume)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX container_volumes_by_volume ON container_volumes (volume);
 CREATE TABLE networks (             -- runtime.networks
     name TEXT PRIMARY KEY,
     bridge TEXT NOT NULL UNIQUE,    -- the interface's name
