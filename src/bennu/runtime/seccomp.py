@@ -2,8 +2,9 @@
 
 ``convert`` (pure) resolves a profile in the containers format (``containers/common``, pkg/seccomp: ``archMap``, and
 rules with conditions on architecture, capabilities and kernel) for one machine and one set of capabilities. ``load``
-reads the profile that the distribution installs and keeps the result under the run directory, named by a digest of
-all that it depends on. A host without a profile is refused: nothing runs unconfined because a package is missing.
+reads the profile that the distribution installs and keeps the result, compiled too, under the run directory, named by
+a digest of all that it depends on. A host without a profile is refused: nothing runs unconfined because a package is
+missing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from binascii import b2a_base64
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ import msgspec
 
 from bennu.errors import Corrupt, Unavailable
 from bennu.host.files import write_atomic
+from bennu.runtime.spec import Filter
 
 PROFILES: Final = (Path("/etc/containers/seccomp.json"), Path("/usr/share/containers/seccomp.json"))
 
@@ -39,11 +42,11 @@ _SCMP_NAMES: Final = {
     "s390x": "SCMP_ARCH_S390X",
     "riscv64": "SCMP_ARCH_RISCV64",
 }
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
-def load(cache: Path, capabilities: tuple[str, ...], machine: str, kernel: str) -> msgspec.Raw:
-    """``linux.seccomp`` as JSON, for ``capabilities`` (``CAP_…``) on ``machine`` (uname's) under ``kernel``.
+def load(cache: Path, capabilities: tuple[str, ...], machine: str, kernel: str) -> Filter:
+    """The filter for ``capabilities`` (``CAP_…``) on ``machine`` (uname's) under ``kernel``.
 
     ``Unavailable`` if no profile is installed, ``Corrupt`` if it is not one.
     """
@@ -62,17 +65,25 @@ def load(cache: Path, capabilities: tuple[str, ...], machine: str, kernel: str) 
     name = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in inputs)).hexdigest()[:32]
     kept = cache / f"seccomp-{name}.json"
     try:
-        return msgspec.Raw(kept.read_bytes())
+        return msgspec.json.decode(kept.read_bytes(), type=Filter)
     except FileNotFoundError:
         pass
     try:
-        profile = msgspec.json.decode(data)
-        converted = msgspec.json.encode(convert(profile, capabilities, machine, kernel))
+        converted = convert(msgspec.json.decode(data), capabilities, machine, kernel)
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"seccomp profile {str(path)!r}: {error!r}") from error
+    found = _compiled(converted)
     os.makedirs(cache, exist_ok=True)
-    write_atomic(kept, converted, durable=False)
-    return msgspec.Raw(converted)
+    write_atomic(kept, msgspec.json.encode(found), durable=False)
+    return found
+
+
+def _compiled(profile: dict[str, Any]) -> Filter:
+    from bennu.host.libseccomp import compile_filter
+
+    program = compile_filter(profile)
+    text = None if program is None else b2a_base64(program, newline=False).decode("ascii")
+    return Filter(msgspec.Raw(msgspec.json.encode(profile)), text)
 
 
 def convert(profile: dict[str, Any], capabilities: tuple[str, ...], machine: str, kernel: str) -> dict[str, Any]:

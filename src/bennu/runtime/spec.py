@@ -16,6 +16,8 @@ from bennu.runtime.capabilities import DEFAULT
 
 CPU_PERIOD_MICROSECONDS: Final = 100_000
 DEFAULT_SHM_BYTES: Final = 64 << 20
+CRUN_SECCOMP: Final = "run.oci.seccomp_bpf_data"
+"""crun's annotation for a compiled filter, which it takes instead of compiling the profile (crun(1), EXTENSIONS)."""
 
 MASKED: Final = (
     "/proc/acpi",
@@ -84,12 +86,19 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     has_swap_limit: bool = False
 
 
+class Filter(msgspec.Struct, frozen=True):
+    """``linux.seccomp`` as JSON, and the same compiled (crun's annotation takes it in base64), None if it cannot be."""
+
+    profile: msgspec.Raw
+    program: str | None = None
+
+
 class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
     """What surrounds the process.
 
     ``network``: ``none`` (a namespace of its own with nothing but loopback), ``host``, or the path of a network
-    namespace. ``cgroup`` is the group's name below the root of each hierarchy. ``seccomp`` is ``linux.seccomp`` as
-    JSON, or None for none. ``rootfs`` is relative to the bundle or absolute.
+    namespace. ``cgroup`` is the group's name below the root of each hierarchy. ``seccomp`` None is unconfined.
+    ``rootfs`` is relative to the bundle or absolute.
     """
 
     cgroup: str
@@ -99,7 +108,7 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str = ""
     mounts: tuple[MountPoint, ...] = ()
     limits: Limits = Limits()
-    seccomp: msgspec.Raw | None = None
+    seccomp: Filter | None = None
     shm_bytes: int = DEFAULT_SHM_BYTES
     annotations: dict[str, str] = {}
 
@@ -107,6 +116,7 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
 def oci_spec(process: Process, sandbox: Sandbox, host: Host) -> dict[str, Any]:
     """The content of config.json, ready to be encoded."""
     shares_network = sandbox.network == "host"
+    annotations = dict(sandbox.annotations)
     linux: dict[str, Any] = {
         "cgroupsPath": f"/{sandbox.cgroup}",
         "namespaces": _namespaces(sandbox.network),
@@ -115,7 +125,9 @@ def oci_spec(process: Process, sandbox: Sandbox, host: Host) -> dict[str, Any]:
         "resources": resources(sandbox.limits, host),
     }
     if sandbox.seccomp is not None:
-        linux["seccomp"] = sandbox.seccomp
+        linux["seccomp"] = sandbox.seccomp.profile
+        if sandbox.seccomp.program is not None:
+            annotations[CRUN_SECCOMP] = sandbox.seccomp.program
     if not shares_network:
         # As Docker sets them: an unprivileged service may listen on port 80, and ping needs no capability.
         linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
@@ -128,8 +140,8 @@ def oci_spec(process: Process, sandbox: Sandbox, host: Host) -> dict[str, Any]:
     }
     if sandbox.hostname:
         spec["hostname"] = sandbox.hostname
-    if sandbox.annotations:
-        spec["annotations"] = sandbox.annotations
+    if annotations:
+        spec["annotations"] = annotations
     return spec
 
 
