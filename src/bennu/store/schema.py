@@ -69,7 +69,6 @@ CREATE TABLE containers (           -- runtime.records
     manifest TEXT,                  -- digest of its image, which is in use as long as this row is
     snapshot TEXT NOT NULL,         -- the snapshot that its root file system stands on, likewise
     body TEXT NOT NULL,             -- JSON: runtime.records.Record
-    removing INTEGER NOT NULL DEFAULT 0,
     created REAL NOT NULL
 ) STRICT;
 CREATE INDEX containers_by_manifest ON containers (manifest);
