@@ -16,10 +16,11 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, ip_address
 from pathlib import Path
 from typing import Final, Self
 
@@ -43,6 +44,7 @@ _ADDRESS, _LOCAL = 1, 2
 _ROUTE_DESTINATION, _ROUTE_OIF, _ROUTE_GATEWAY = 1, 4, 5
 _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _TYPE_UNICAST, _TYPE_LOCAL = 254, 3, 0, 1, 2
 _LOOPBACK_INDEX: Final = 1
+_LISTEN: Final = "0A"
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +296,22 @@ def _configure(plug: Plug) -> None:
             )
             way = _attribute(_ROUTE_GATEWAY, plug.gateway.packed) + _number(_ROUTE_OIF, index)
             netlink.request(_NEWROUTE, header + way, _CREATE | _EXCLUSIVE)
+
+
+def listeners() -> dict[int, tuple[IPv4Address | IPv6Address, int]]:
+    """Every listening TCP socket of the host, by its inode: address (0.0.0.0 and :: stand for all) and port."""
+    found: dict[int, tuple[IPv4Address | IPv6Address, int]] = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(FileNotFoundError), open(table, encoding="ascii") as file:
+            for words in map(str.split, file.readlines()[1:]):
+                if words[3] == _LISTEN:
+                    address, port = words[1].split(":")
+                    # the kernel prints an address as 32-bit words in its own byte order
+                    packed = b"".join(
+                        int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8)
+                    )
+                    found[int(words[9])] = (ip_address(packed), int(port, 16))
+    return found
 
 
 def enable_forwarding() -> None:

@@ -8,11 +8,13 @@ too. Established connections are not in a table, so replacing it cuts none. Noth
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from bennu.host import process
 
 FAMILY: Final = "ip"
+_SOURCE: Final = re.compile(r"\bsrc=(\S+)")
 _NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,100}")
 
 
@@ -38,11 +40,16 @@ def tables() -> frozenset[str]:
     return frozenset(line.split()[2] for line in lines if line.startswith("table "))
 
 
-def forget_datagrams(port: int) -> None:
-    """Forget every UDP flow that was sent to ``port`` and passed on, so that its next packet is looked up afresh."""
-    # conntrack exits with 1 where nothing matched
-    done = process.run(
-        ["conntrack", "--delete", "--proto", "udp", "--orig-port-dst", str(port), "--dst-nat"], check=False
-    )
-    if done.status not in {0, 1}:
-        raise process.failure(("conntrack",), done)
+def forget_datagrams(port: int, keep: Collection[str]) -> None:
+    """Forget the UDP flows that were sent to ``port`` and passed on to others than ``keep`` (IPv4 addresses).
+
+    The next packet of such a flow is looked up afresh.
+    """
+    flows = ["--proto", "udp", "--orig-port-dst", str(port), "--dst-nat"]
+    listing = process.run(["conntrack", "--dump", *flows]).stdout.decode()
+    # a line has both directions; the second source is whoever answers
+    answering = {words[1] for words in map(_SOURCE.findall, listing.splitlines()) if len(words) == 2}
+    for address in sorted(answering - set(keep)):
+        done = process.run(["conntrack", "--delete", *flows, "--reply-src", address], check=False)
+        if done.status not in {0, 1}:  # 1: the last of them has expired meanwhile
+            raise process.failure(("conntrack",), done)

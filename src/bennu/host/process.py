@@ -167,3 +167,15 @@ def boot_id() -> str:
     """The identity of this boot of the kernel: what was written in another boot went through the disk."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
+
+
+def socket_inodes(pid: int) -> frozenset[int]:
+    """The inodes of the sockets that a process has open; empty where it is gone."""
+    found = set()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(FileNotFoundError):
+                target = os.readlink(f"/proc/{pid}/fd/{name}")
+                if target.startswith("socket:["):
+                    found.add(int(target[8:-1]))
+    return frozenset(found)
