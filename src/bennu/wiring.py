@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from bennu.config import Settings
 
 if TYPE_CHECKING:
+    from bennu.store.archive_loader import Loader
     from bennu.store.blobs import FileBlobs
     from bennu.store.database import Database
     from bennu.store.images import Images
@@ -75,3 +76,10 @@ class Store:
         from bennu.store.images import Images
 
         return Images(self.database, self.blobs, self.snapshots, self.layers)
+
+    @cached_property
+    def loader(self) -> Loader:
+        """What takes images out of archives."""
+        from bennu.store.archive_loader import Loader
+
+        return Loader(self.images, self.operations, self.settings.temporary)

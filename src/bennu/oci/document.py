@@ -14,7 +14,7 @@ import msgspec
 
 from bennu.errors import Invalid
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _ESCAPES: Final = (

@@ -12,7 +12,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Final
 
 import msgspec
@@ -73,13 +73,13 @@ class Image(msgspec.Struct, frozen=True):
 
 
 class Images:
-    """The images of one root."""
+    """The images of one root, and the parts that they are made of."""
 
     def __init__(self, database: Database, blobs: BlobStore, snapshots: Snapshotter, layers: LayerStore) -> None:
         self._database = database
-        self._blobs = blobs
-        self._snapshots = snapshots
-        self._layers = layers
+        self.blobs = blobs
+        self.snapshots = snapshots
+        self.layers = layers
 
     def create(
         self,
@@ -95,15 +95,15 @@ class Images:
         Each snapshot of the chain is one layer; ``config.history`` has that many entries that are no empty layer's.
         A name that another image had moves. ``durable`` off leaves the snapshots to a later ``Snapshotter.sync``.
         """
-        infos = [self._layers.info(snapshot) for snapshot in _chain(top)]
+        infos = [self.layers.info(snapshot) for snapshot in _chain(top)]
         filled = sum(not entry.empty_layer for entry in config.history)
         if config.history and filled != len(infos):
             raise Invalid(f"image with {len(infos)} layers has a history of {filled}")
         complete = msgspec.structs.replace(config, rootfs=RootFS("layers", tuple(info.diff_id for info in infos)))
         if durable:
-            self._snapshots.sync()
-        with self._blobs.spared():
-            stored = self._blobs.write(encode_config(complete))
+            self.snapshots.sync()
+        with self.blobs.spared():
+            stored = self.blobs.write(encode_config(complete))
             manifest = new_manifest(
                 Descriptor(media.OCI_CONFIG, stored.digest, stored.size_bytes),
                 tuple(Descriptor(media.OCI_LAYER, info.diff_id, info.size_bytes) for info in infos),
@@ -117,10 +117,10 @@ class Images:
         ``layers`` gives diff_id and uncompressed size of each. What has been put before stays as it was. Whoever
         stored the blobs did so inside ``Operations.under_way`` or ``BlobStore.spared``.
         """
-        with self._blobs.spared():
-            digest = self._blobs.write(manifest).digest
+        with self.blobs.spared():
+            digest = self.blobs.write(manifest).digest
             parsed = parse_manifest(manifest, digest)
-            config = parse_config(self._blobs.read(parsed.config.digest), parsed.config.digest)
+            config = parse_config(self.blobs.read(parsed.config.digest), parsed.config.digest)
             if config.diff_ids != tuple(layer.diff_id for layer in layers) or len(layers) != len(parsed.layers):
                 raise Invalid(f"manifest {digest} and its configuration differ in their layers")
             with self._database.transaction() as rows:
@@ -187,17 +187,17 @@ class Images:
 
     def manifest_bytes(self, image: Image) -> bytes:
         """The manifest as it is stored."""
-        return self._blobs.read(image.manifest)
+        return self.blobs.read(image.manifest)
 
-    def config_bytes(self, image: Image) -> bytes:
-        """The configuration as it is stored."""
-        return self._blobs.read(image.id)
+    def open_blob(self, digest: Digest) -> AbstractContextManager[IO[bytes]]:
+        """A stored manifest or configuration as a stream."""
+        return self.blobs.open(digest)
 
     def snapshot(self, image: Image) -> CommittedSnapshot | None:
         """The image's tree; None for an image without layers. ``Corrupt`` if it is not all there any more."""
         if not image.layers:
             return None
-        snapshot = self._layers.snapshot_of(image.config.diff_ids)
+        snapshot = self.layers.snapshot_of(image.config.diff_ids)
         if snapshot is None:
             raise Corrupt(f"image {image.shown} has lost layers", "load, pull or build it again")
         return snapshot
@@ -205,8 +205,8 @@ class Images:
     @contextmanager
     def open_layer(self, layer: ImageLayer) -> Iterator[IO[bytes]]:
         """A layer's bytes as the manifest has them: ``layer.blob``'s."""
-        if self._blobs.stat(layer.blob):
-            with self._blobs.open(layer.blob) as stream:
+        if self.blobs.stat(layer.blob):
+            with self.blobs.open(layer.blob) as stream:
                 yield stream
         elif layer.blob == layer.diff_id:
             with self.open_diff(layer.diff_id) as stream:
@@ -218,11 +218,11 @@ class Images:
     def open_diff(self, diff_id: Digest) -> Iterator[IO[bytes]]:
         """The uncompressed layer, from a blob that holds it or else from its snapshot. ``NotFound``, ``Corrupt``."""
         for row in self._database.query("SELECT DISTINCT blob FROM image_layers WHERE diff_id = ?", (diff_id,)):
-            if self._blobs.stat(row["blob"]):
-                with self._blobs.open(row["blob"]) as blob, decompressed(blob, f"layer {row['blob']}") as stream:
+            if self.blobs.stat(row["blob"]):
+                with self.blobs.open(row["blob"]) as blob, decompressed(blob, f"layer {row['blob']}") as stream:
                     yield stream
                 return
-        with self._layers.open(diff_id) as stream:
+        with self.layers.open(diff_id) as stream:
             yield stream
 
     def _named(self, text: str) -> Digest | None:
@@ -259,7 +259,7 @@ class Images:
         return Image(
             manifest=manifest,
             id=Digest(row["config"]),
-            config=parse_config(self._blobs.read(Digest(row["config"])), row["config"]),
+            config=parse_config(self.blobs.read(Digest(row["config"])), row["config"]),
             layers=tuple(
                 ImageLayer(Digest(one["diff_id"]), Digest(one["chain_id"]), Digest(one["blob"]), one["size_bytes"])
                 for one in layers
