@@ -193,12 +193,18 @@ def _fish_verb(name: str, command: Command) -> list[str]:
     for each in _all_options(command):
         words = [f"complete -c bennu -n {condition}"]
         words += [f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in each.flags]
-        words += [f"-d {_fish(each.help)}", *([] if each.is_switch else ["-r", _fish_values(each)])]
+        words += [f"-d {_fish(each.help)}", *([] if each.is_switch else _fish_value(each))]
         lines.append(" ".join(word for word in words if word))
     place = next(iter(command.operands), None)
     if place is not None and (values := _fish_values(place)):
         lines.append(f"complete -c bennu -n {condition} {values}")
     return lines
+
+
+def _fish_value(argument: Arg) -> list[str]:
+    """A flag's value: ``-x`` where files are not offered."""
+    values = _fish_values(argument)
+    return ["-r" if argument.complete == "file" and not argument.choices else "-x", values]
 
 
 def _fish_values(argument: Arg) -> str:
@@ -241,7 +247,7 @@ def _zsh_action(argument: Arg) -> str:
     if argument.choices:
         return f"({' '.join(argument.choices)})"
     actions = {"file": "_files", "directory": "_files -/", "command": "_command_names", "none": " "}
-    return actions.get(argument.complete, f"_bennu_names {argument.complete}")
+    return actions.get(argument.complete, f" _bennu_names {argument.complete}")
 
 
 def _queries(verbs: Verbs) -> dict[str, str]:
