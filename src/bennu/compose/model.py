@@ -223,7 +223,7 @@ class Service(Value, frozen=True, kw_only=True, omit_defaults=True):
     ports: tuple[Port, ...] = ()
     expose: tuple[Exposed, ...] = ()
     mounts: tuple[Mount, ...] = ()
-    """``volumes`` and ``tmpfs`` together, in the file's order; targets are unique."""
+    """``volumes`` and ``tmpfs`` together; targets are unique and sorted, so that none hides one mounted before it."""
     healthcheck: Healthcheck | None = None
     depends_on: dict[str, DependsOn] = {}
     deploy: Deploy = Deploy()

@@ -60,7 +60,10 @@ class Base:
 
 
 def read_mounts(volumes: Field | None, tmpfs: Field | None, base: Base, *, executable: bool) -> tuple[Mount, ...]:
-    """All mounts of a service. ``executable``: programs may be executed from its volumes and tmpfs too."""
+    """All mounts of a service, a directory before what is below it.
+
+    ``executable``: programs may be executed from its volumes and tmpfs too.
+    """
     mounts: dict[str, Mount] = {}
     found = [(item, _volume(item, base)) for item in (volumes.items() if volumes else ())]
     found += [(item, _tmpfs_short(item)) for item in (tmpfs.items_or_one() if tmpfs else ())]
@@ -70,7 +73,7 @@ def read_mounts(volumes: Field | None, tmpfs: Field | None, base: Base, *, execu
         if mount.target in mounts:
             item.fail(f"{mount.target!r} is mounted twice")
         mounts[mount.target] = msgspec.structs.replace(mount, exec=mount.exec or executable or mount.type == "bind")
-    return tuple(mounts.values())
+    return tuple(mount for _, mount in sorted(mounts.items(), key=lambda pair: pair[0].split("/")))
 
 
 def _volume(item: Field, base: Base) -> Mount | None:
