@@ -158,6 +158,10 @@ class Snapshotter(Protocol):
         """Every committed snapshot, parents before children."""
         ...
 
+    def recent(self, since: float) -> Iterator[CommittedSnapshot]:
+        """Those committed since a moment (Unix seconds); work under way may be about to refer to them."""
+        ...
+
     def sync(self) -> None:
         """Make every snapshot committed before this call durable, whatever process committed it."""
         ...

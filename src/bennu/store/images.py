@@ -2,8 +2,8 @@
 
 An image's *ID* is the digest of its configuration. Its layers are kept as snapshots; the bytes of a layer are kept as a
 blob only where no snapshot gives them again (a foreign archive's, or a compressed one). ``Images`` owns the tables
-``images``, ``image_layers`` and ``names``. It never removes bytes: see ``gc``. How images leave and arrive as files:
-``archive_writer``, ``archive_reader``.
+``images``, ``image_layers``, ``layer_blobs`` and ``names``. It never removes bytes: see ``gc``. How images leave and
+arrive as files: ``archive_writer``, ``archive_loader``.
 """
 
 from __future__ import annotations
@@ -123,8 +123,14 @@ class Images:
             config = parse_config(self.blobs.read(parsed.config.digest), parsed.config.digest)
             if config.diff_ids != tuple(layer.diff_id for layer in layers) or len(layers) != len(parsed.layers):
                 raise Invalid(f"manifest {digest} and its configuration differ in their layers")
+            stored = [each.digest for each in parsed.layers if self.blobs.stat(each.digest)]
             with self._database.transaction() as rows:
                 _insert(rows, digest, parsed, config, layers)
+                rows.executemany(
+                    "INSERT OR IGNORE INTO layer_blobs (blob, diff_id)"
+                    " SELECT DISTINCT blob, diff_id FROM image_layers WHERE manifest = ? AND blob = ?",
+                    [(digest, blob) for blob in stored],
+                )
                 for name in names:
                     self.tag(digest, name)
         return self.get(digest)
@@ -185,6 +191,15 @@ class Images:
         except sqlite3.IntegrityError as error:
             raise Conflict(f"image {manifest} has a name", "`bennu rmi NAME` takes it away") from error
 
+    def needed_blobs(self) -> set[Digest]:
+        """Every blob that an image or a snapshot needs: a layer's bytes stay while anything stands on the layer."""
+        query = """
+            SELECT manifest AS blob FROM images UNION SELECT config FROM images UNION SELECT blob FROM image_layers
+            UNION SELECT blob FROM layer_blobs WHERE diff_id IN (SELECT diff_id FROM image_layers)
+            UNION SELECT blob FROM layer_blobs WHERE diff_id IN (SELECT diff_id FROM layers)
+        """
+        return {Digest(row["blob"]) for row in self._database.query(query)}
+
     def manifest_bytes(self, image: Image) -> bytes:
         """The manifest as it is stored."""
         return self.blobs.read(image.manifest)
@@ -217,7 +232,7 @@ class Images:
     @contextmanager
     def open_diff(self, diff_id: Digest) -> Iterator[IO[bytes]]:
         """The uncompressed layer, from a blob that holds it or else from its snapshot. ``NotFound``, ``Corrupt``."""
-        for row in self._database.query("SELECT DISTINCT blob FROM image_layers WHERE diff_id = ?", (diff_id,)):
+        for row in self._database.query("SELECT blob FROM layer_blobs WHERE diff_id = ?", (diff_id,)):
             if self.blobs.stat(row["blob"]):
                 with self.blobs.open(row["blob"]) as blob, decompressed(blob, f"layer {row['blob']}") as stream:
                     yield stream

@@ -44,6 +44,11 @@ CREATE TABLE image_layers (         -- store.images: the layers of each image, t
 ) STRICT;
 CREATE INDEX image_layers_by_chain ON image_layers (chain_id);
 CREATE INDEX image_layers_by_diff ON image_layers (diff_id);
+CREATE TABLE layer_blobs (          -- store.images: stored bytes of layers, for those that their snapshots do not give
+    blob TEXT PRIMARY KEY,          -- digest; equals diff_id where it is not compressed
+    diff_id TEXT NOT NULL
+) STRICT;
+CREATE INDEX layer_blobs_by_diff ON layer_blobs (diff_id);
 CREATE TABLE names (                -- store.images: references, fully qualified with their tag
     name TEXT PRIMARY KEY,
     manifest TEXT NOT NULL REFERENCES images (manifest),
@@ -69,10 +74,12 @@ CREATE TABLE containers (           -- runtime.records
     manifest TEXT,                  -- digest of its image, which is in use as long as this row is
     snapshot TEXT NOT NULL,         -- the snapshot that its root file system stands on, likewise
     body TEXT NOT NULL,             -- JSON: runtime.records.Record
+    transient INTEGER NOT NULL,     -- it is removed when it has ended
     created REAL NOT NULL
 ) STRICT;
 CREATE INDEX containers_by_manifest ON containers (manifest);
 CREATE INDEX containers_by_snapshot ON containers (snapshot);
+CREATE INDEX transient_containers ON containers (transient) WHERE transient;
 CREATE TABLE container_labels (     -- runtime.records
     container TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
     name TEXT NOT NULL,

@@ -147,6 +147,12 @@ class Snapshots:
             if snapshot is not None:
                 yield snapshot
 
+    def recent(self, since: float) -> Iterator[CommittedSnapshot]:
+        """Those committed since a moment (Unix seconds)."""
+        query = "SELECT id FROM snapshots WHERE state = 'committed' AND used >= ?"
+        found = (self.stat(SnapshotId(row["id"])) for row in self._database.query(query, (since,)))
+        yield from (snapshot for snapshot in found if snapshot is not None)
+
     def sync(self) -> None:
         """Wait until every snapshot committed before this call is on the disk, whatever process committed it."""
         query = "SELECT id FROM snapshots WHERE state = 'committed' AND boot = ?"

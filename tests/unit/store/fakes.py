@@ -2,10 +2,12 @@
 
 import io
 import itertools
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 from bennu.digest import digest_of
-from bennu.errors import Corrupt, NotFound
+from bennu.errors import Conflict, Corrupt, NotFound
 from bennu.oci.image_config import chain_ids
 from bennu.store.base import CommittedSnapshot, LayerInfo
 
@@ -19,12 +21,14 @@ class MemoryLayers:
         self.chains = {}
         self.removed = []
         self.syncs = 0
+        self.made = {}
         self._numbers = itertools.count(1)
 
     def make(self, content, parent=None):
         """A committed snapshot whose canonical layer is ``content``."""
         snapshot = CommittedSnapshot(f"s{next(self._numbers)}", parent.chain if parent else ())
         self.contents[snapshot.id] = content
+        self.made[snapshot.id] = time.time()
         ids = [digest_of(self.contents[one]) for one in reversed(snapshot.chain)]
         self.chains.setdefault(chain_ids(ids)[-1], snapshot)
         return snapshot
@@ -65,7 +69,15 @@ class MemoryLayers:
     def walk(self):
         yield from list(self.chains.values())
 
+    def recent(self, since):
+        yield from (each for each in self.chains.values() if self.made[each.id] >= since)
+
+    def directory(self, snapshot):
+        return Path("/nonexistent") / snapshot.id
+
     def remove(self, snapshot):
+        if any(snapshot.id in each.parents for each in self.chains.values()):
+            raise Conflict("it has others standing on it")
         self.removed.append(snapshot.id)
         self.chains = {chain: each for chain, each in self.chains.items() if each.id != snapshot.id}
         self.contents.pop(snapshot.id, None)
