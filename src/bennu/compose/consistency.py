@@ -40,7 +40,8 @@ def check_snapshots(field: Field | None, settings: XBennuProject, volumes: Mappi
 
 
 def _check_service(field: Field, service: Service) -> None:
-    if service.image is None and service.build is None and field.is_mapping:
+    # Where ``extends`` was refused, what it would have brought is not missing.
+    if service.image is None and service.build is None and field.get("extends") is None:
         field.fail("has neither 'image' nor 'build'")
     container_name = field.get("container_name")
     if container_name is not None and service.replicas > 1:
