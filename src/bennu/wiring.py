@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from bennu.config import Settings
 
 if TYPE_CHECKING:
+    from bennu.runtime.containers import Containers
     from bennu.store.archive_loader import Loader
     from bennu.store.blobs import FileBlobs
     from bennu.store.database import Database
@@ -83,3 +84,14 @@ class Store:
         from bennu.store.archive_loader import Loader
 
         return Loader(self.images, self.operations, self.settings.temporary)
+
+
+class Runtime(Store):
+    """The containers of one root, and the store that they stand on."""
+
+    @cached_property
+    def containers(self) -> Containers:
+        """Containers, with their volumes and networks."""
+        from bennu.runtime.containers import Containers
+
+        return Containers(self.settings, self.database, self.snapshots)

@@ -23,6 +23,7 @@ from typing import Final, Literal
 Version = Literal["v1", "v2"]
 
 MOUNT: Final = Path("/sys/fs/cgroup")
+_FREEZER: Final = MOUNT / "freezer"
 KILL_ATTEMPTS: Final = 200
 KILL_PAUSE_SECONDS: Final = 0.01
 
@@ -65,6 +66,12 @@ def separate(name: str, pid: int) -> None:
     (group / "cgroup.procs").write_text(f"{pid}\n", encoding="ascii")
 
 
+def leave(name: str) -> None:
+    """Take the calling process out of a group that is about to be emptied, if it is in it."""
+    if os.getpid() in members(name):
+        (_manager_hierarchy() / "cgroup.procs").write_text(f"{os.getpid()}\n", encoding="ascii")
+
+
 def _manager_hierarchy() -> Path:
     systemd = MOUNT / "systemd"
     return systemd if version() == "v1" and systemd.is_dir() else hierarchies()[0]
@@ -85,6 +92,11 @@ def named(prefix: str) -> frozenset[str]:
 def processes(name: str) -> frozenset[int]:
     """The pids in a group and in the groups below it, of every hierarchy that has it."""
     return frozenset(pid for group in _groups(name) for pid in _pids(group))
+
+
+def members(name: str) -> tuple[int, ...]:
+    """The pids in a group itself, of the one hierarchy that a service manager kills by. Cheap; empty if it is gone."""
+    return tuple(_pids(_manager_hierarchy() / name))
 
 
 def remove(name: str, *, kill: bool = False) -> None:
@@ -109,14 +121,19 @@ def is_frozen(name: str) -> bool:
     with suppress(OSError):
         if version() == "v2":
             return "frozen 1" in (MOUNT / name / "cgroup.events").read_text(encoding="ascii")
-        return (MOUNT / "freezer" / name / "freezer.state").read_text(encoding="ascii").strip() != "THAWED"
+        return (_FREEZER / name / "freezer.state").read_text(encoding="ascii").strip() != "THAWED"
     return False
+
+
+def freeze(name: str) -> None:
+    """Hold a group's processes. ``OSError`` if it is gone."""
+    base, file, value = (MOUNT, "cgroup.freeze", "1") if version() == "v2" else (_FREEZER, "freezer.state", "FROZEN")
+    (base / name / file).write_text(value, encoding="ascii")
 
 
 def thaw(name: str) -> None:
     """Let a group's processes run on, so that they can be ended. Not an error where there is no such group."""
-    file, value = ("cgroup.freeze", "0") if version() == "v2" else ("freezer.state", "THAWED")
-    base = MOUNT if version() == "v2" else MOUNT / "freezer"
+    base, file, value = (MOUNT, "cgroup.freeze", "0") if version() == "v2" else (_FREEZER, "freezer.state", "THAWED")
     with suppress(FileNotFoundError):
         (base / name / file).write_text(value, encoding="ascii")
 

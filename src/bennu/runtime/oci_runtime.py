@@ -78,7 +78,6 @@ class OciRuntime:
 def find(settings: Settings) -> OciRuntime:
     """The runtime to use. ``Unavailable`` with each candidate's reason where none works."""
     names = (settings.oci_runtime,) if settings.oci_runtime else CANDIDATES
-    root = settings.run / "oci"
     programs = [Path(found) for name in names if (found := _which(name)) is not None]
     kept = settings.run / "oci-runtime.json"
     fingerprint = [_identity(program) for program in programs]
@@ -86,12 +85,12 @@ def find(settings: Settings) -> OciRuntime:
         remembered = msgspec.json.decode(kept.read_bytes())
         if remembered["candidates"] == fingerprint:
             program = Path(remembered["program"])
-            return OciRuntime(program, root / program.name)
+            return OciRuntime(program, state_root(settings, program.name))
     except (FileNotFoundError, msgspec.DecodeError, KeyError, TypeError):
         pass
     reasons: list[str] = [f"{name}: not installed" for name in names if _which(name) is None]
     for program in programs:
-        runtime = OciRuntime(program, root / program.name)
+        runtime = OciRuntime(program, state_root(settings, program.name))
         reason = probe(settings, runtime)
         if reason is None:
             answer = {"candidates": fingerprint, "program": str(program)}
@@ -99,6 +98,11 @@ def find(settings: Settings) -> OciRuntime:
             return runtime
         reasons.append(f"{program.name}: {reason}")
     raise Unavailable(f"no OCI runtime works here: {'; '.join(reasons)}", "run `bennu doctor`; it names the package")
+
+
+def state_root(settings: Settings, name: str) -> Path:
+    """Where a runtime of a name keeps the state of its containers, one directory each."""
+    return settings.run / "oci" / name
 
 
 def _which(name: str) -> str | None:

@@ -1,8 +1,8 @@
 """An image's configuration and a container's options become a process and a sandbox. Pure.
 
-Docker's rules: an entrypoint that is given drops the image's command; the environment begins with ``PATH``, ``HOSTNAME``
-and, on a terminal, ``TERM``, then comes the image's, then what was asked for, and ``HOME`` where nobody set it. Source:
-Docker's ``run`` reference and the Dockerfile reference, "Understand how CMD and ENTRYPOINT interact".
+Docker's rules: an entrypoint that is given drops the image's command; the environment begins with ``PATH``,
+``HOSTNAME`` and, on a terminal, ``TERM``, then comes the image's, then what was asked for, and ``HOME`` where nobody
+set it. Source: Docker's ``run`` reference and the Dockerfile reference, "Understand how CMD and ENTRYPOINT interact".
 """
 
 from __future__ import annotations

@@ -110,12 +110,12 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     seccomp: Filter | None = None
     shm_bytes: int = DEFAULT_SHM_BYTES
+    sysctls: dict[str, str] = {}
     annotations: dict[str, str] = {}
 
 
 def oci_spec(process: Process, sandbox: Sandbox, host: Host) -> dict[str, Any]:
     """The content of config.json, ready to be encoded."""
-    shares_network = sandbox.network == "host"
     annotations = dict(sandbox.annotations)
     linux: dict[str, Any] = {
         "cgroupsPath": f"/{sandbox.cgroup}",
@@ -128,9 +128,13 @@ def oci_spec(process: Process, sandbox: Sandbox, host: Host) -> dict[str, Any]:
         linux["seccomp"] = sandbox.seccomp.profile
         if sandbox.seccomp.program is not None:
             annotations[CRUN_SECCOMP] = sandbox.seccomp.program
-    if not shares_network:
-        # As Docker sets them: an unprivileged service may listen on port 80, and ping needs no capability.
-        linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+    sysctls = dict(sandbox.sysctls)
+    if sandbox.network == "none":
+        # As Docker sets them: an unprivileged service may listen on port 80, and ping needs no capability. A network
+        # namespace that is joined has been given them by whoever made it.
+        sysctls = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"} | sysctls
+    if sysctls:
+        linux["sysctl"] = sysctls
     spec: dict[str, Any] = {
         "ociVersion": "1.0.2",
         "process": oci_process(process),

@@ -33,7 +33,8 @@ def resolve_user(spec: str, passwd: str, group: str) -> User:
     ``NotFound`` for a name that the image does not have.
     """
     who, _, group_part = spec.partition(":")
-    entry = next((each for each in _passwd(passwd) if _is(who or "0", each[0], each[1])), None)
+    who = who or "0"
+    entry = next((each for each in _passwd(passwd) if _is(who, each[0], each[1])), None)
     if entry is None:
         if not _is_number(who):
             raise NotFound(f"user {who!r} is not in the image's /etc/passwd", "use a number, or add it in the image")

@@ -72,7 +72,10 @@ def _flag(word: str, what: str) -> dict[str, Any]:
 
 
 def parse_tmpfs(text: str) -> MountOption:
-    """``TARGET[:OPTION,...]`` with ``size``, ``mode``, ``uid``, ``gid``, ``exec``, ``ro``; as Docker, 1777 if unsaid."""
+    """``TARGET[:OPTION,...]``: ``size``, ``mode`` (1777 if unsaid, as in Docker), ``uid``, ``gid``, ``exec``, ``ro``.
+
+    ``Invalid`` for anything else.
+    """
     target, _, rest = text.partition(":")
     fields: dict[str, Any] = {"mode": 0o1777}
     for word in filter(None, rest.split(",")):
@@ -106,7 +109,7 @@ def _size(word: str) -> int:
     match = _SIZE.match(word)
     if match is None:
         raise ValueError(word)
-    return int(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")
+    return int(match[1]) << 10 * " kmgt".index(match[2].lower() or " ")
 
 
 def parse_mount(text: str, directory: str) -> MountOption:
@@ -133,23 +136,21 @@ def parse_mount(text: str, directory: str) -> MountOption:
 
 
 def _mount_field(key: str, value: str | None, text: str) -> dict[str, Any]:
-    is_true = value is None or value.lower() in {"1", "true"}
+    word = value or ""
     if key == "type":
-        if value not in {"bind", "volume", "tmpfs"}:
-            raise Unsupported(f"mount {text!r}: the type {value!r} is not supported", "bind, volume and tmpfs are")
-        return {"type": value}
-    if key in {"source", "src"}:
-        return {"source": value or None}
+        if word not in {"bind", "volume", "tmpfs"}:
+            raise Unsupported(f"mount {text!r}: the type {word!r} is not supported", "bind, volume and tmpfs are")
+        return {"type": word}
     if key in {"target", "dst", "destination"}:
-        return {"target": _target(value or "", text)}
-    if key in {"readonly", "ro"}:
-        return {"readonly": is_true}
-    if key == "volume-nocopy":
-        return {"nocopy": is_true}
-    if key == "volume-subpath":
-        return {"subpath": value}
-    if key == "exec":
-        return {"exec": is_true}
+        return {"target": _target(word, text)}
+    if key in _MOUNT_SWITCHES:
+        return {_MOUNT_SWITCHES[key]: value is None or word.lower() in {"1", "true"}}
+    if key in _MOUNT_WORDS:
+        return {_MOUNT_WORDS[key]: value or None}
     if key in {"bind-propagation", "propagation"}:
-        return _flag(value or "", f"mount {text!r}")
-    return _tmpfs_value(key, value or "", text)
+        return _flag(word, f"mount {text!r}")
+    return _tmpfs_value(key, word, text)
+
+
+_MOUNT_SWITCHES: Final = {"readonly": "readonly", "ro": "readonly", "volume-nocopy": "nocopy", "exec": "exec"}
+_MOUNT_WORDS: Final = {"source": "source", "src": "source", "volume-subpath": "subpath"}

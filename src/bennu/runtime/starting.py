@@ -1,0 +1,233 @@
+"""Starting a container: from its record to a process that runs.
+
+All of it happens in one private mount namespace: the root file system is mounted there, conmon and the runtime start
+there, and it is gone with them, even after kill -9, so that nothing needs to be unmounted, ever. Before anything is
+made, whatever an earlier start left half-done is cleared. ``containers`` holds the container's lock around this.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from bennu.config import Settings
+from bennu.errors import BennuError, Conflict, Unavailable
+from bennu.host import cgroups, process
+from bennu.host.files import directory, make_directories_in_root, read_in_root, remove_tree, write_atomic
+from bennu.host.mounts import Overlay, attach
+from bennu.runtime import conmon, etc_files, oci_runtime, resolve, seccomp, users
+from bennu.runtime.networks import DEFAULT, Networks
+from bennu.runtime.oci_runtime import OciRuntime
+from bennu.runtime.places import Place
+from bennu.runtime.records import Record
+from bennu.runtime.spec import MountPoint, Process, Sandbox, oci_spec
+from bennu.runtime.status import Started, read_started
+from bennu.runtime.volumes import Volumes
+from bennu.store.base import CommittedSnapshot
+from bennu.store.snapshots import Snapshots
+
+INITS: Final = ("catatonit", "tini-static", "docker-init")
+_INIT_DIRECTORIES: Final = "/usr/libexec/podman:/usr/libexec/docker:/usr/local/bin:/usr/bin:/bin"
+_STALE: Final = ("exit", "oom", "pid", "conmon.pid", "attach", "ctl", "winsz", "started.json", "error")
+
+BeforeStart = Callable[[Place], None]
+"""Called when the container exists and its process has not been let go: the moment to attach and miss nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """What a start needs of the store and of the host."""
+
+    settings: Settings
+    snapshots: Snapshots
+    volumes: Volumes
+    networks: Networks
+    exit_command: Callable[[Record], tuple[str, ...]]
+
+    def start(self, record: Record, before_start: BeforeStart | None = None) -> None:
+        """Start a container that does not run. What fails leaves it as it was, with the reason in its ``error`` file.
+
+        ``Failed`` with status 125, 126 or 127 as Docker has them; ``Conflict`` if its snapshot is gone.
+        """
+        place = Place(self.settings, record.id)
+        runtime = oci_runtime.find(self.settings)
+        base = self._snapshot(record)  # the thread below must not open the database anew
+        before = read_started(place)
+        self._prepare(record, place, before)
+        try:
+            network, address = self._connect(record)
+            call = _Start(self, record, base, place, runtime, network, address, before, before_start)
+            runtime.isolated(call.run)
+        except (BennuError, OSError) as error:
+            clear(place)
+            with suppress(OSError):
+                (place.directory / "error").write_text(str(error), encoding="utf-8")
+            raise
+
+    def _prepare(self, record: Record, place: Place, before: Started | None) -> None:
+        clear(place)
+        if record.is_volatile and before is not None and before.boot != process.boot_id():
+            remove_tree(place.upper)  # written without a sync before the host went down
+            remove_tree(place.work)
+        for path in (place.rootfs, place.upper, place.work):
+            path.mkdir(parents=True, exist_ok=True)
+        place.exits.mkdir(parents=True, exist_ok=True)
+        for name in _STALE:
+            (place.directory / name).unlink(missing_ok=True)
+        (place.exits / record.id).unlink(missing_ok=True)
+
+    def _connect(self, record: Record) -> tuple[str, str | None]:
+        """The network as ``spec.Sandbox`` takes it, and the address there."""
+        network = record.options.network or DEFAULT
+        if network in {"none", "host"}:
+            return network, None
+        attachment = self.networks.attach(network, record.id)
+        return str(attachment.netns), attachment.address
+
+    def _snapshot(self, record: Record) -> CommittedSnapshot:
+        """The tree that a container stands on; ``Conflict`` if it is gone."""
+        found = self.snapshots.stat(record.snapshot)
+        if found is None:
+            raise Conflict(f"container {record.name!r}: the image {record.image_name!r} is not whole any more")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """One start; ``run`` is executed in the private mount namespace."""
+
+    starter: Starter
+    record: Record
+    base: CommittedSnapshot
+    place: Place
+    runtime: OciRuntime
+    network: str
+    address: str | None
+    before: Started | None
+    before_start: BeforeStart | None
+
+    def run(self) -> None:
+        self._mount()
+        self._write_bundle()
+        conmon.spawn(self._monitor(), lambda pid: cgroups.separate(self.place.conmon_cgroup, pid))
+        if self.before_start is not None:
+            self.before_start(self.place)
+        restarts = 0 if self.before is None else self.before.restarts + 1
+        started = Started(time.time(), process.boot_id(), restarts)
+        write_atomic(self.place.started, msgspec.json.encode(started), durable=False)
+        process.run(self.runtime.argv("start", self.record.id))
+
+    def _mount(self) -> None:
+        top = self.starter.snapshots.directory(self.base)
+        status = os.stat(top)
+        os.chown(self.place.upper, status.st_uid, status.st_gid)
+        os.chmod(self.place.upper, status.st_mode & 0o7777)
+        overlay = self.starter.snapshots.writable(self.base, str(self.place.upper), str(self.place.work))
+        assert isinstance(overlay, Overlay)
+        volatile = Overlay(overlay.lowers, overlay.upper, overlay.work, volatile=self.record.is_volatile)
+        attach(volatile, self.place.rootfs)
+
+    def _write_bundle(self) -> None:
+        record, rootfs = self.record, self.place.rootfs
+        user = self._user()
+        what = resolve.process_of(record.config, record.options, user, record.hostname)
+        with directory(rootfs) as root:
+            os.close(make_directories_in_root(root, what.cwd))
+        for mount in record.mounts:
+            if mount.type == "volume" and not mount.nocopy and mount.subpath is None:
+                assert mount.source is not None
+                self.starter.volumes.fill(mount.source, rootfs, mount.target)
+        host = oci_runtime.facts()
+        document = oci_spec(what, self._sandbox(what), host)
+        (self.place.directory / "config.json").write_bytes(msgspec.json.encode(document))
+
+    def _user(self) -> users.User:
+        options, rootfs = self.record.options, self.place.rootfs
+        spec = self.record.config.user if options.user is None else options.user
+        passwd, group = (
+            (read_in_root(rootfs, path) or b"").decode(errors="replace") for path in ("/etc/passwd", "/etc/group")
+        )
+        user = users.resolve_user(spec, passwd, group)
+        extra = users.resolve_groups(options.groups, group)
+        return msgspec.structs.replace(user, additional_gids=tuple(dict.fromkeys((*user.additional_gids, *extra))))
+
+    def _sandbox(self, what: Process) -> Sandbox:
+        options, host = self.record.options, oci_runtime.facts()
+        return Sandbox(
+            cgroup=self.place.cgroup,
+            network=self.network,
+            readonly=options.readonly,
+            hostname=self.record.hostname,
+            mounts=self._mounts(),
+            limits=options.limits,
+            seccomp=seccomp.load(self.starter.settings.run, what.capabilities, host.machine, host.kernel)
+            if options.confined
+            else None,
+            shm_bytes=options.shm_bytes,
+            sysctls=options.sysctls,
+        )
+
+    def _mounts(self) -> tuple[MountPoint, ...]:
+        record, options = self.record, self.record.options
+        files = etc_files.write(
+            self.place.directory,
+            hostname=record.hostname,
+            network=self.network,
+            address=self.address,
+            extra_hosts=options.extra_hosts,
+            servers=options.dns,
+        )
+        if options.hosts_file is not None:
+            files = tuple(
+                msgspec.structs.replace(each, source=options.hosts_file) if each.target == "/etc/hosts" else each
+                for each in files
+            )
+        wanted = tuple(map(self.starter.volumes.point, record.mounts))
+        covered = {mount.target for mount in wanted}
+        init = (_init_program(),) if options.init else ()
+        return (*(each for each in files if each.target not in covered), *wanted, *init)
+
+    def _monitor(self) -> conmon.Monitor:
+        options, place = self.record.options, self.place
+        return conmon.Monitor(
+            runtime=self.runtime,
+            id=self.record.id,
+            bundle=place.directory,
+            log=place.log,
+            pidfile=place.pidfile,
+            conmon_pidfile=place.conmon_pidfile,
+            exits=place.exits,
+            persist=place.directory,
+            terminal=options.terminal,
+            stdin=options.interactive,
+            leave_stdin_open=options.interactive and not options.attended,
+            log_bytes=options.log_bytes,
+            exit_command=self.starter.exit_command(self.record),
+        )
+
+
+def _init_program() -> MountPoint:
+    for name in INITS:
+        found = shutil.which(name, path=_INIT_DIRECTORIES)
+        if found is not None:
+            return MountPoint(target=resolve.INIT_TARGET, source=found, options=("bind", "ro", "nosuid", "nodev"))
+    raise Unavailable(f"--init needs one of the programs {', '.join(INITS)}", "install the package catatonit")
+
+
+def clear(place: Place) -> None:
+    """End every process of a container and take away all that the kernel and the runtime hold for it. Idempotent.
+
+    The runtime's own ``delete`` would do the same by reading its state back, at many times the cost.
+    """
+    cgroups.leave(place.conmon_cgroup)  # conmon's exit command, which removes the container, is in it
+    for name in (place.cgroup, place.conmon_cgroup):
+        cgroups.remove(name, kill=True)
+    for state in place.runtime_state():
+        remove_tree(state)
