@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from bennu.cli import human
-from bennu.host.survey import Program, State, Survey
+
+if TYPE_CHECKING:
+    from bennu.host.survey import Program, State, Survey
 
 Verdict = Literal["ok", "missing", "weak"]
 
