@@ -7,20 +7,24 @@ nothing below imports this module.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from bennu.config import Settings
+from bennu.digest import Digest
 
 if TYPE_CHECKING:
     from bennu.runtime.containers import Containers
     from bennu.store.archive_loader import Loader
     from bennu.store.blobs import FileBlobs
     from bennu.store.database import Database
+    from bennu.store.gc import Garbage, Root, RootProvider
     from bennu.store.images import Images
     from bennu.store.layers import Layers
     from bennu.store.operations import Operations
     from bennu.store.snapshots import Snapshots
+    from bennu.store.usage import Usage
 
 
 class Store:
@@ -84,6 +88,44 @@ class Store:
         from bennu.store.archive_loader import Loader
 
         return Loader(self.images, self.operations, self.settings.temporary)
+
+    @cached_property
+    def garbage(self) -> Garbage:
+        """Garbage collection, with the roots of every floor."""
+        from bennu.store.gc import Garbage
+
+        return Garbage(self.settings, self.images, self.operations, self.root_providers())
+
+    def root_providers(self) -> list[RootProvider]:
+        """What keeps images and snapshots besides names: one provider for each kind of thing above the store."""
+        return [self._container_roots, self._release_roots]
+
+    def _container_roots(self) -> Iterator[Root]:
+        from bennu.runtime.containers import Containers
+        from bennu.store.gc import Root
+
+        for record in Containers(self.settings, self.database, self.snapshots).records.walk():
+            images = (Digest(record.manifest),) if record.manifest else ()
+            yield Root(f"container {record.name}", images, (record.snapshot,) if record.snapshot else ())
+
+    def _release_roots(self) -> Iterator[Root]:
+        """The images of the revision that is active, that is being rolled out, and of those that can come back."""
+        from bennu.deploy.history import History
+        from bennu.store.gc import Root
+
+        history = History(self.database)
+        for project in history.projects():
+            active = history.active(project)
+            sets = history.kept_sets(project, history.release(active.release).keep) if active else frozenset()
+            for revision in history.revisions(project):
+                if revision.state in {"active", "rolling"} or not sets.isdisjoint(revision.sets.values()):
+                    yield Root(f"revision {revision.number} of {project}", tuple(history.images([revision])))
+
+    def usage(self) -> list[Usage]:
+        """What takes space, kind by kind."""
+        from bennu.store.usage import all_usage
+
+        return all_usage(self.images, self.garbage, ())
 
 
 class Runtime(Store):

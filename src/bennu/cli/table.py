@@ -35,7 +35,18 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "Fleet": (
         Row("config", "Check the Compose file and print it resolved"),
     ),
+    "Images": (
+        Row("images", "List images", ("image ls", "image list")),
+        Row("image inspect", "Show everything about images"),
+        Row("history", "Show the history of an image", ("image history",)),
+        Row("tag", "Give an image a name", ("image tag",)),
+        Row("rmi", "Remove images", ("image rm", "image remove")),
+        Row("save", "Write images to a file", ("image save",)),
+        Row("load", "Load images from a file", ("image load",)),
+    ),
     "Host": (
+        Row("gc", "Remove what nothing needs any more"),
+        Row("system df", "Show what the store takes on the disk"),
         Row("doctor", "Say what this host lacks and the command that installs it"),
         Row("completion", "Print the completion script of a shell"),
         Row("man", "Print the manual page"),
