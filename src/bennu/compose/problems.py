@@ -5,7 +5,6 @@ Readers add and go on; whoever owns the whole calls ``raise_if_any``. Nothing he
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from bennu.compose.model import Notice, Place
@@ -58,5 +57,7 @@ class Problems:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A hint that names the nearest known spelling, None where nothing is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else None
