@@ -1,10 +1,10 @@
 import json
 
 import msgspec
-from tests.unit.compose.support import project, service
 
 from bennu.compose.canonical import canonical_json, project_json, service_digest
 from bennu.compose.model import Mount, Port, Project, Service
+from tests.unit.compose.support import project, service
 
 TEXT = """
 services:

@@ -1,8 +1,8 @@
 import pytest
-from tests.unit.compose.support import service, service_error
 
 from bennu.compose.model import Mount
 from bennu.errors import Unsupported
+from tests.unit.compose.support import service, service_error
 
 VOLUMES = "volumes: {data: }\n"
 

@@ -1,8 +1,8 @@
 import pytest
-from tests.unit.compose.support import errors, project, service, service_error
 
 from bennu.compose.model import Exposed, Port
 from bennu.errors import Unsupported
+from tests.unit.compose.support import errors, project, service, service_error
 
 
 def ports(text):

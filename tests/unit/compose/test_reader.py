@@ -1,11 +1,11 @@
 import pytest
-from tests.unit.compose.support import errors, project, service
 
 from bennu.compose import schema
 from bennu.compose.model import Volume, XBennuProject
 from bennu.compose.reader import draft, project_name, unknown_service
 from bennu.compose.yaml import parse
 from bennu.errors import Invalid, InvalidMany, Unsupported
+from tests.unit.compose.support import errors, project, service
 
 MINIMAL = "services:\n  web: {image: x}\n"
 

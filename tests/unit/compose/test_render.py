@@ -3,11 +3,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.compose.support import project
 
 from bennu.compose import reader, yaml
 from bennu.compose.canonical import project_json
 from bennu.compose.render import compose_document, yaml_text
+from tests.unit.compose.support import project
 
 EVERYTHING = """
 name: p

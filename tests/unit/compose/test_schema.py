@@ -1,9 +1,9 @@
 """The table of keys and the readers agree: what is called supported is read, and changes what is read."""
 
 import pytest
-from tests.unit.compose.support import errors, project, service
 
 from bennu.compose import schema
+from tests.unit.compose.support import errors, project, service
 
 SERVICE_SAMPLES = {
     "build": "{context: elsewhere}",

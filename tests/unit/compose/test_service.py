@@ -1,8 +1,8 @@
 import pytest
-from tests.unit.compose.support import errors, project, service, service_error
 
 from bennu.compose.model import Build, DependsOn, Healthcheck, Probe, Resources, Restart, Ulimit
 from bennu.errors import Unsupported
+from tests.unit.compose.support import errors, project, service, service_error
 
 OTHER = "  db: {image: postgres}\n"
 

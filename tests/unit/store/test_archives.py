@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 import pytest
 from backports import zstd
-from tests.unit.store.fakes import MemoryLayers
 
 from bennu.config import Settings
 from bennu.digest import digest_of
@@ -27,6 +26,7 @@ from bennu.store.blobs import FileBlobs
 from bennu.store.database import Database
 from bennu.store.images import Images
 from bennu.store.operations import Operations
+from tests.unit.store.fakes import MemoryLayers
 
 AMD64 = Platform("amd64", "linux")
 CONFIG = empty_config(AMD64)

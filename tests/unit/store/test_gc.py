@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.store.fakes import MemoryLayers
 
 from bennu.config import Settings
 from bennu.digest import digest_of
@@ -19,6 +18,7 @@ from bennu.store.database import Database
 from bennu.store.gc import Garbage, Root
 from bennu.store.images import Images
 from bennu.store.operations import Operations
+from tests.unit.store.fakes import MemoryLayers
 
 CONFIG = empty_config(Platform("amd64", "linux"))
 

@@ -1,5 +1,4 @@
 import pytest
-from tests.unit.store.fakes import MemoryLayers
 
 from bennu.digest import digest_of
 from bennu.errors import Conflict, Corrupt, Invalid, NotFound
@@ -10,6 +9,7 @@ from bennu.oci.reference import parse_name
 from bennu.store.blobs import MemoryBlobs
 from bennu.store.database import Database
 from bennu.store.images import Images
+from tests.unit.store.fakes import MemoryLayers
 
 CONFIG = empty_config(Platform("amd64", "linux"))
 
