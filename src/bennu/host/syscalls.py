@@ -173,3 +173,14 @@ def setns(fd: int, kind: int) -> None:
 def syncfs(fd: int) -> None:
     """syncfs(2): write back everything of the file system that a descriptor lies on."""
     _checked(_libc().syncfs(ctypes.c_int(fd)))
+
+
+def inotify_init() -> int:
+    """inotify_init1(2): a descriptor that does not block."""
+    return _checked(_libc().inotify_init1(ctypes.c_int(os.O_CLOEXEC | os.O_NONBLOCK)))
+
+
+def inotify_add_watch(fd: int, path: str | os.PathLike[str], events: int) -> int:
+    """inotify_add_watch(2)."""
+    watch = _libc().inotify_add_watch(ctypes.c_int(fd), os.fsencode(path), ctypes.c_uint32(events))
+    return _checked(watch, os.fspath(path))

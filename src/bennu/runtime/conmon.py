@@ -2,35 +2,32 @@
 
 Owns the command line and the two pipes of its protocol: conmon waits for a byte before it does anything (so that it can
 be put into its control group first), and answers with one JSON line: the pid of the container, or why there is none.
+For an exec that is attached to, it says when its socket is there and waits for a second byte before it runs anything.
 Source: conmon(8), and the protocol as Podman and CRI-O use it.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import selectors
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 import msgspec
 
-from bennu.errors import Failed, Unavailable
+from bennu.errors import Unavailable
 from bennu.host import process
-from bennu.runtime.oci_runtime import OciRuntime
+from bennu.runtime.oci_runtime import OciRuntime, not_started, reason_in
 
 PROGRAM: Final = "conmon"
-_RUNC_MESSAGE: Final = re.compile(r'\blevel=\w+ msg="((?:[^"\\]|\\.)*)"')
 ANSWER_SECONDS: Final = 60.0
 KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TMPDIR", "XDG_RUNTIME_DIR")
 
 
-@dataclass(frozen=True, slots=True)
-class Monitor:
+class Monitor(msgspec.Struct, frozen=True, kw_only=True):
     """One conmon to be started. ``bundle`` is where its sockets and fifos come to stand."""
 
     runtime: OciRuntime
@@ -47,6 +44,12 @@ class Monitor:
     log_bytes: int | None = None
     exit_command: tuple[str, ...] = ()
     exec_spec: Path | None = None
+    exec_attach: bool = False
+
+    @property
+    def runtime_log(self) -> Path:
+        """Where the runtime says why it failed; on a terminal its standard error leads nowhere."""
+        return self.bundle / "runtime.log"
 
     def argv(self) -> list[str]:
         """The command line."""
@@ -55,6 +58,7 @@ class Monitor:
             "--cid", self.id, "--cuuid", self.id, "--name", self.id,
             "--runtime", str(self.runtime.program),
             *_each("--runtime-arg", self.runtime.global_arguments),
+            *_each("--runtime-arg", ("--log", str(self.runtime_log), "--log-format", "json")),
             "--bundle", str(self.bundle),
             "--container-pidfile", str(self.pidfile),
             "--conmon-pidfile", str(self.conmon_pidfile),
@@ -73,7 +77,8 @@ class Monitor:
             program, *arguments = self.exit_command
             words += ["--exit-command", program, *_each("--exit-command-arg", arguments)]
         if self.exec_spec is not None:
-            words += ["--exec", "--exec-attach", "--exec-process-spec", str(self.exec_spec)]
+            words += ["--exec", "--exec-process-spec", str(self.exec_spec)]
+            words += ["--exec-attach"] if self.exec_attach else []
         return words
 
 
@@ -81,35 +86,36 @@ def _each(flag: str, values: Sequence[str]) -> list[str]:
     return [word for value in values for word in (flag, value)]
 
 
-def spawn(monitor: Monitor, place_in_group: Callable[[int], None]) -> int:
-    """Start a monitor and, by it, create its container; the pid of the container's first process.
+def spawn(monitor: Monitor, place_in_group: Callable[[int], None], attach: Callable[[], None] | None = None) -> int:
+    """Start a monitor and, by it, create its container or run its exec; the pid of the first process.
 
-    ``place_in_group`` is called with conmon's pid before that does anything. ``Failed`` with the runtime's own words;
-    ``Unavailable`` if conmon is not installed or does not answer.
+    ``place_in_group`` is called with conmon's pid before that does anything, ``attach`` (of an exec) when its socket is
+    there. ``Failed`` with the runtime's own words; ``Unavailable`` if conmon is missing or does not answer.
     """
-    with _pipe() as (start_read, start_write), _pipe() as (answer_read, answer_write):
+    with _pipe() as (begin, go), _pipe() as (answers, answer), _pipe() as (readiness, ready):
         environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        environment |= {"_OCI_STARTPIPE": str(start_read.fileno()), "_OCI_SYNCPIPE": str(answer_write.fileno())}
+        environment |= {"_OCI_STARTPIPE": str(begin.fileno()), "_OCI_SYNCPIPE": str(answer.fileno())}
+        if attach is not None:
+            environment["_OCI_ATTACHPIPE"] = str(ready.fileno())
         with open(monitor.bundle / "conmon.log", "wb") as errors:
-            child = process.spawn(
-                monitor.argv(),
-                stderr=errors,
-                env=environment,
-                pass_fds=(start_read.fileno(), answer_write.fileno()),
-                cwd=Path("/"),
-            )
+            passed = (begin.fileno(), answer.fileno(), ready.fileno())
+            child = process.spawn(monitor.argv(), stderr=errors, env=environment, pass_fds=passed, cwd=Path("/"))
         try:
             place_in_group(child.pid)
-            answer_write.close()
+            answer.close()
+            ready.close()
             with suppress(BrokenPipeError):
-                start_write.write(b"\0")
-            answer = _answer(answer_read.fileno())
+                go.write(b"\0")
+                if attach is not None and _answer(readiness.fileno()):
+                    attach()
+                    go.write(b"\0")
+            said = _answer(answers.fileno())
         except BaseException:
             child.kill()
             child.wait()
             raise
         child.wait()  # the first process ends once the monitor itself has been forked off
-        return _pid(answer, monitor)
+        return _pid(said, monitor)
 
 
 @contextmanager
@@ -143,15 +149,6 @@ def _pid(answer: bytes, monitor: Monitor) -> int:
         if document["data"] >= 0:
             return int(document["data"])
         message = str(document.get("message", ""))
-    if not message:
-        with suppress(OSError):
-            message = (monitor.bundle / "conmon.log").read_text(encoding="utf-8", errors="replace")
-    lines = tuple(plain_words(line) for line in message.strip().splitlines() if line.strip())
-    reason = lines[-1] if lines else "conmon ended without a word"
-    raise Failed(f"{monitor.runtime.name}: {reason}", command=(monitor.runtime.name, "create"), tail=lines[:-1])
-
-
-def plain_words(line: str) -> str:
-    """A line of a runtime's stderr without the frame that runc puts around what it says (logfmt)."""
-    framed = _RUNC_MESSAGE.search(line)
-    return framed[1].replace('\\"', '"') if framed else line
+    lines = tuple(line for line in message.strip().splitlines() if line.strip())
+    reason = reason_in(monitor.runtime_log) or (lines[-1] if lines else "conmon ended without a word")
+    raise not_started(monitor.runtime.name, reason)

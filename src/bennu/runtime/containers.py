@@ -160,7 +160,7 @@ class Containers:
         with self._locked(reference) as record:
             status = self.status(record)
             if status.state == "paused":
-                raise Conflict(f"container {record.name!r} is paused", f"`bennu unpause {record.name}`")
+                raise Conflict(f"container {record.name!r} is paused")
             if status.state != "running":
                 self._make_directory(record)
                 self._starter.start(record, before_start)

@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from bennu.host import cgroups
 from bennu.runtime.places import Place
+from bennu.runtime.status import monitor_pid
 
 
 def wait_any(places: Iterable[Place], *, timeout_seconds: float | None = None, wake: int | None = None) -> set[str]:
@@ -27,10 +27,10 @@ def wait_any(places: Iterable[Place], *, timeout_seconds: float | None = None, w
         poll = select.poll()
         watched: dict[int, str] = {}
         for place in places:
-            fds = [fd for pid in cgroups.members(place.conmon_cgroup) if (fd := _pidfd(stack, place, pid)) is not None]
-            if not fds:
+            fd = _pidfd(stack, place)
+            if fd is None:
                 ended.add(place.id)
-            for fd in fds:
+            else:
                 watched[fd] = place.id
                 poll.register(fd, select.POLLIN)
         if ended or (not watched and wake is None):
@@ -42,10 +42,12 @@ def wait_any(places: Iterable[Place], *, timeout_seconds: float | None = None, w
         return {watched[fd] for fd, _ in ready if fd in watched}
 
 
-def _pidfd(stack: ExitStack, place: Place, pid: int) -> int | None:
+def _pidfd(stack: ExitStack, place: Place) -> int | None:
+    pid = monitor_pid(place)
     try:
-        fd = os.pidfd_open(pid)
+        fd = os.pidfd_open(pid) if pid else None
     except ProcessLookupError:
         return None
-    stack.callback(os.close, fd)
-    return fd if pid in cgroups.members(place.conmon_cgroup) else None
+    if fd is not None:
+        stack.callback(os.close, fd)
+    return fd if monitor_pid(place) == pid else None  # the pid may have been another's when it was opened

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,7 +19,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from bennu.config import Settings
-from bennu.errors import BennuError, Unavailable
+from bennu.errors import BennuError, Failed, Unavailable
 from bennu.host import cgroups, process
 from bennu.host.files import temporary_directory, write_atomic
 from bennu.host.mounts import READONLY, Bind, attach
@@ -98,6 +99,36 @@ def find(settings: Settings) -> OciRuntime:
             return runtime
         reasons.append(f"{program.name}: {reason}")
     raise Unavailable(f"no OCI runtime works here: {'; '.join(reasons)}", "run `bennu doctor`; it names the package")
+
+
+def reason_in(log: Path) -> str | None:
+    """The last error in a runtime's own log (``--log-format json``), None if there is none."""
+    try:
+        lines = log.read_bytes().splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        with suppress(msgspec.DecodeError, KeyError, TypeError):
+            entry = msgspec.json.decode(line)
+            if entry["level"] in {"error", "fatal"}:
+                return str(entry["msg"])
+    return None
+
+
+def not_started(name: str, reason: str) -> Failed:
+    """The error for a process that a runtime could not start; its status as in Docker: 127, 126 or 125."""
+    return Failed(f"{name}: {reason}", command=(name,), status=status_of_reason(reason))
+
+
+def status_of_reason(reason: str) -> int:
+    """Docker's exit status for a process that could not be started: 127 missing, 126 not executable, else 125."""
+    text = reason.lower()
+    if "exec" not in text:
+        return 125
+    if "not found" in text or "no such file or directory" in text:
+        return 127
+    refusals = ("permission denied", "operation not permitted", "is a directory", "exec format error")
+    return 126 if any(refusal in text for refusal in refusals) else 125
 
 
 def state_root(settings: Settings, name: str) -> Path:

@@ -23,7 +23,6 @@ from typing import IO, Final, Literal
 import msgspec
 
 from bennu.config import Settings
-from bennu.errors import Failed
 from bennu.host import cgroups, process, syscalls
 from bennu.host.files import remove_tree
 from bennu.host.mounts import Mount, attach
@@ -117,8 +116,8 @@ class _Call:
         attach(self.rootfs, root)
         with stubs(root, _targets(self.mounts)):
             status = self._run()
-        if status and (reason := _reason(self.bundle / "log")):
-            raise _not_started(reason, self.runtime)
+        if status and (reason := oci_runtime.reason_in(self.bundle / "log")):
+            raise oci_runtime.not_started(self.runtime.name, reason)
         return status
 
     def _run(self) -> int:
@@ -214,35 +213,6 @@ def _targets(mounts: list[dict[str, object]]) -> list[tuple[str, bool]]:
         for target, is_directory in kinds.items()
         if not any(target.startswith(other.rstrip("/") + "/") for other in kinds)
     ]
-
-
-def _reason(log: Path) -> str | None:
-    """The last error in a runtime's own log."""
-    try:
-        lines = log.read_bytes().splitlines()
-    except FileNotFoundError:
-        return None
-    for line in reversed(lines):
-        with suppress(msgspec.DecodeError, KeyError, TypeError):
-            entry = msgspec.json.decode(line)
-            if entry["level"] in {"error", "fatal"}:
-                return str(entry["msg"])
-    return None
-
-
-def _not_started(reason: str, runtime: OciRuntime) -> Failed:
-    return Failed(f"{runtime.name}: {reason}", command=(runtime.name,), status=status_of_reason(reason))
-
-
-def status_of_reason(reason: str) -> int:
-    """Docker's exit status for a process that could not be started: 127 missing, 126 not executable, else 125."""
-    text = reason.lower()
-    if "exec" not in text:
-        return 125
-    if "not found" in text or "no such file or directory" in text:
-        return 127
-    refusals = ("permission denied", "operation not permitted", "is a directory", "exec format error")
-    return 126 if any(refusal in text for refusal in refusals) else 125
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from bennu.store.snapshots import Snapshots
 
 INITS: Final = ("catatonit", "tini-static", "docker-init")
 _INIT_DIRECTORIES: Final = "/usr/libexec/podman:/usr/libexec/docker:/usr/local/bin:/usr/bin:/bin"
-_STALE: Final = ("exit", "oom", "pid", "conmon.pid", "attach", "ctl", "winsz", "started.json", "error")
+_STALE: Final = ("exit", "oom", "pid", "conmon.pid", "attach", "ctl", "winsz", "started.json", "error", "runtime.log")
 
 BeforeStart = Callable[[Place], None]
 """Called when the container exists and its process has not been let go: the moment to attach and miss nothing."""

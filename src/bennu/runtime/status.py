@@ -54,7 +54,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 def look(place: Place) -> Status:
     """The status of a container whose row exists."""
     members = cgroups.members(place.cgroup)
-    conmon = _pid_in(place.conmon_pidfile, cgroups.members(place.conmon_cgroup))
+    conmon = monitor_pid(place)
     started = read_started(place)
     at, restarts = (None, 0) if started is None else (started.at, started.restarts)
     if members and not _waits_to_be_started(place):
@@ -83,6 +83,11 @@ def look(place: Place) -> Status:
         restarts=restarts,
         oom_killed=place.oom.exists(),
     )
+
+
+def monitor_pid(place: Place) -> int:
+    """The pid of the container's conmon, 0 where it has gone. Those of its execs are in the same group."""
+    return _pid_in(place.conmon_pidfile, cgroups.members(place.conmon_cgroup))
 
 
 def read_exit(place: Place) -> tuple[int, float] | None:

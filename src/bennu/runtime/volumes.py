@@ -68,7 +68,7 @@ class Volumes:
                 )
         except sqlite3.IntegrityError as error:
             if not exists_ok:
-                raise AlreadyExists(f"volume {name!r} exists", "`bennu volume ls` lists the volumes") from error
+                raise AlreadyExists(f"volume {name!r} exists") from error
         self._make_directory(name)
         found = self.get(name)
         if found is None:
@@ -112,7 +112,7 @@ class Volumes:
             users = ", ".join(one[:12] for one in self.users(name))
             raise Conflict(f"volume {name!r} is mounted by {users}", "remove these containers first") from error
         if not removed:
-            raise NotFound(f"volume {name!r} does not exist", "`bennu volume ls` lists the volumes")
+            raise NotFound(f"volume {name!r} does not exist")
         remove_tree(self._root / name)
 
     def claim(self, rows: sqlite3.Connection, container: str, mounts: tuple[MountOption, ...]) -> None:

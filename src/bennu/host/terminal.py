@@ -1,0 +1,71 @@
+"""Terminals and signals of this process: raw mode, the window's size, and signals as something to poll.
+
+Everything that is changed is put back when the block ends, whatever ends it. Refuses to know what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import termios
+import tty
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+
+class WindowSize(NamedTuple):
+    """The size of a terminal's window, in character cells."""
+
+    rows: int
+    columns: int
+
+
+def window_size(fd: int) -> WindowSize | None:
+    """The size of the terminal behind a descriptor; None where there is none, or it has no size."""
+    try:
+        rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8))
+    except OSError:
+        return None
+    return WindowSize(rows, columns) if rows and columns else None
+
+
+@contextmanager
+def raw(fd: int) -> Iterator[None]:
+    """The terminal passes every byte on as it is typed, for as long as the block runs. Nothing where it is none."""
+    try:
+        before = termios.tcgetattr(fd)
+    except termios.error:
+        yield
+        return
+    tty.setraw(fd, termios.TCSADRAIN)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # it was closed
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def signals(numbers: Iterable[int]) -> Iterator[int]:
+    """For the block, these signals do nothing but make the yielded descriptor readable, one byte each: its number.
+
+    Only in the main thread, as Python's signal handlers are.
+    """
+    read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    before_fd = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, _noted) for number in numbers}
+    try:
+        yield read
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(before_fd)
+        os.close(read)
+        os.close(write)
+
+
+def _noted(_number: int, _frame: object) -> None:
+    """The wakeup descriptor has taken the signal's number; Python needs a handler to write it."""
