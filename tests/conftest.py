@@ -7,12 +7,17 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from bennu.config import Settings
 from tests.leftovers import MARK, Leftovers
 
 IN_CI = os.environ.get("CI") == "true"
+
+# No test depends on how fast the machine is; in CI the examples are the same every time.
+hypothesis.settings.register_profile("bennu", deadline=None, derandomize=IN_CI)
+hypothesis.settings.load_profile("bennu")
 
 
 @pytest.fixture(scope="session", autouse=True)

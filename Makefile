@@ -1,0 +1,26 @@
+.PHONY: setup demo test check bench docs constraints
+
+setup:
+	script/setup
+
+demo:
+	script/demo
+
+test:
+	script/test
+
+check:
+	script/check
+
+bench: setup
+	for each in bench/*.py; do \
+		case $$each in bench/timing.py) continue ;; esac; \
+		.venv/bin/python $$each || exit; \
+	done
+
+docs: setup
+	.venv/bin/bennu man --format markdown > docs/commands.md
+
+constraints:
+	{ sed -n 1p constraints.txt; .venv/bin/python -m pip freeze --exclude-editable | grep -v '^-e'; } > constraints.new
+	mv constraints.new constraints.txt
