@@ -1,0 +1,249 @@
+"""Carrying a plan out: the deploy lock, the rollout driven over an engine, the history written. The only driver.
+
+``Deployer`` owns no decision: ``plan`` says what changes, ``rollout`` in which order, the engine does it. Each
+command of one answer runs in a thread of its own; the first Ctrl-C turns into ``Cancelled`` and reverts, the second
+leaves at once and the next command takes the rollout up (``recover``).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from bennu import errors
+from bennu.compose.model import Value
+from bennu.deploy import plan as planning
+from bennu.deploy.history import History, Kind, Revision, RevisionState
+from bennu.deploy.plan import Plan
+from bennu.deploy.release import Release
+from bennu.deploy.rollout import COMMITTED, Cancelled, Deadlines, Done, Failed, Rollout, State
+from bennu.engine.base import Action, Engine, Receipt, SetId
+from bennu.errors import BennuError, Conflict
+from bennu.host import locks
+
+PARALLEL: Final = 8
+
+
+class Reporter(Protocol):
+    """Who is told how a rollout goes. Called from the driver's thread, except ``progress``."""
+
+    def state(self, state: State) -> None:
+        """The rollout has entered a state that has something to do."""
+
+    def progress(self, action: Action, line: str) -> None:
+        """News of an action under way; called from that action's thread."""
+
+    def done(self, action: Action, receipt: Receipt, seconds: float) -> None:
+        """An action has been done."""
+
+    def failed(self, action: Action, error: BennuError) -> None:
+        """An action has failed."""
+
+    def say(self, line: str) -> None:
+        """One line for people."""
+
+
+class Outcome(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """How a rollout ended: the revision as it stands in the history now, and what went wrong after the commit."""
+
+    revision: Revision
+    state: str
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+class Deployer:
+    """Plans and rollouts of one project on one engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        history: History,
+        locks_directory: Path,
+        *,
+        project: str,
+        author: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.engine = engine
+        self.history = history
+        self.project = project
+        self.author = author
+        self._lock = locks_directory / f"deploy-{project}.lock"
+        self._clock = clock
+
+    @contextmanager
+    def exclusive(self, reporter: Reporter, *, wait_seconds: float | None = 0) -> Iterator[None]:
+        """One deploy at a time for the project; ``Conflict`` names who is at it. Takes up what a dead one left."""
+        with locks.held(
+            self._lock,
+            wait_seconds=wait_seconds,
+            owner=self.author,
+            subject=f"project {self.project!r}",
+            on_wait=lambda who: reporter.say(f"waiting for {who}"),
+        ):
+            self._recover(reporter)
+            yield
+
+    def plan(self, release: Release, *, generations: dict[str, int] | None = None) -> Plan:
+        """What has to change so that ``release`` is what runs."""
+        return planning.make(
+            release,
+            self.engine.observe(self.project),
+            revision=self.history.last_number(self.project),
+            keep=self._keep(release),
+            generations=generations,
+        )
+
+    def carry_out(
+        self,
+        plan: Plan,
+        release: Release,
+        reporter: Reporter,
+        *,
+        kind: Kind = "apply",
+        origin: int | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> Outcome:
+        """Do a plan, under the lock. ``Conflict`` if revision or observation have moved since it was made.
+
+        Raises the error that made the rollout revert, after it has reverted.
+        """
+        self._check(plan)
+        revision = self.history.begin(release, plan, kind=kind, origin=origin, author=self.author, now=self._clock())
+        rollout = Rollout(plan, deadlines)
+        run = _Run(self.engine, rollout, reporter)
+        run.drive(rollout.begin())
+        return self._record(revision, rollout, run)
+
+    def _recover(self, reporter: Reporter) -> None:
+        found = self.history.rolling(self.project)
+        if found is None:
+            return
+        revision, plan = found
+        reporter.say(f"revision {revision.number} was left unfinished by {revision.author}; taking it up")
+        rollout, commands = Rollout.recover(plan, self.engine.observe(self.project))
+        run = _Run(self.engine, rollout, reporter)
+        run.drive(commands)
+        state = _verdict(rollout)
+        reason = run.reason or (None if state == "active" else "its process died before the switch")
+        self.history.finish(revision, state, now=self._clock(), phases=run.phases, reason=reason)
+        reporter.say(f"revision {revision.number} is {'active' if state == 'active' else 'reverted'}")
+
+    def _record(self, revision: Revision, rollout: Rollout, run: _Run) -> Outcome:
+        state = _verdict(rollout)
+        self.history.finish(revision, state, now=self._clock(), phases=run.phases, reason=run.reason)
+        if state != "active":
+            raise run.error(rollout, revision)
+        return Outcome(
+            revision=self.history.revision(self.project, revision.number),
+            state=rollout.state.value,
+            seconds=sum(run.phases.values()),
+            notes=tuple(note.reason for note in rollout.notes),
+        )
+
+    def _check(self, plan: Plan) -> None:
+        if plan.revision != self.history.last_number(self.project):
+            raise Conflict(
+                f"plan of project {self.project!r} was made at revision {plan.revision}, which has moved",
+                "make a new plan",
+            )
+        if plan.stamp != self.engine.observe(self.project).stamp:
+            raise Conflict(f"plan of project {self.project!r}: what runs has changed since", "make a new plan")
+
+    def _keep(self, release: Release) -> frozenset[SetId]:
+        # the active release becomes a kept one, so one fewer of the older ones stays
+        active = self.history.active(self.project)
+        older = release.keep - (1 if active is not None and active.release != release.digest else 0)
+        return self.history.kept_sets(self.project, max(0, older))
+
+
+class _Run:
+    """One drive of a rollout: threads, clocks and errors, which the machine itself must not know."""
+
+    def __init__(self, engine: Engine, rollout: Rollout, reporter: Reporter) -> None:
+        self.phases: dict[str, float] = {}
+        self._engine = engine
+        self._rollout = rollout
+        self._reporter = reporter
+        self._cancel = threading.Event()
+        self._first: BennuError | None = None
+        self._last: BennuError | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it did not go through, in one line."""
+        failures = self._rollout.failures
+        return None if not failures else failures[0].reason
+
+    def drive(self, commands: list[Action]) -> None:
+        """Run commands and feed the answers back until the rollout is final."""
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="bennu-rollout") as pool:
+            while commands:
+                state = self._rollout.state
+                self._reporter.state(state)
+                started = time.monotonic()
+                commands = self._answer(pool, commands)
+                self.phases[state.name.lower()] = self.phases.get(state.name.lower(), 0.0) + time.monotonic() - started
+
+    def _answer(self, pool: ThreadPoolExecutor, commands: list[Action]) -> list[Action]:
+        if self._rollout.state.name.startswith("REVERT"):
+            self._cancel = threading.Event()  # what cancelled the rollout must not cancel its way back
+        waiting = {pool.submit(self._execute, command, self._cancel): command for command in commands}
+        following: list[Action] = []
+        while waiting:
+            done = self._wait(set(waiting))
+            for future in done:
+                following = self._take(waiting.pop(future), future)
+        return following
+
+    def _wait(self, waiting: set[Future[tuple[Receipt, float]]]) -> set[Future[tuple[Receipt, float]]]:
+        while True:
+            try:
+                return wait(waiting, return_when=FIRST_COMPLETED).done
+            except KeyboardInterrupt:
+                if self._cancel.is_set() or self._rollout.state in COMMITTED:
+                    raise
+                self._reporter.say("interrupted: reverting (once more to leave at once)")
+                self._cancel.set()
+                self._rollout.handle(Cancelled(reason="interrupted"))
+
+    def _take(self, command: Action, future: Future[tuple[Receipt, float]]) -> list[Action]:
+        try:
+            receipt, seconds = future.result()
+        except BennuError as error:
+            self._first = self._first or error
+            self._last = error
+            self._reporter.failed(command, error)
+            return self._rollout.handle(Failed(command=command, reason=error.message))
+        self._reporter.done(command, receipt, seconds)
+        return self._rollout.handle(Done(command=command))
+
+    def _execute(self, command: Action, cancel: threading.Event) -> tuple[Receipt, float]:
+        started = time.monotonic()
+        receipt = self._engine.execute(command, lambda line: self._reporter.progress(command, line), cancel)
+        return receipt, time.monotonic() - started
+
+    def error(self, rollout: Rollout, revision: Revision) -> BennuError:
+        """The error to end with: what went wrong first, and what became of it."""
+        cause = self._first
+        message = cause.message if cause else self.reason or "cancelled"
+        stuck = rollout.state is State.STUCK
+        became = "it could not be reverted" if stuck else "it was reverted; what ran before is untouched"
+        hint = "`bennu status` shows what runs" if stuck else (cause.hint if cause else None)
+        text = f"revision {revision.number} failed: {message}; {became}"
+        if stuck and self._last is not None and self._last is not cause:
+            text += f" ({self._last.message})"
+        if isinstance(cause, errors.Failed):
+            return errors.Failed(text, hint, command=cause.command, status=cause.status, tail=cause.tail)
+        return errors.Failed(text, hint)
+
+
+def _verdict(rollout: Rollout) -> RevisionState:
+    verdicts: dict[State, RevisionState] = {State.DONE: "active", State.STUCK: "stuck"}
+    return verdicts.get(rollout.state, "failed")
