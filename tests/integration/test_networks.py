@@ -264,7 +264,7 @@ def test_many_callers_at_once(world: tuple[Settings, Networks]):
     networks.ensure("shop")
     with ThreadPoolExecutor(8) as pool:
         first = [one.address for one in pool.map(lambda n: networks.attach("shop", f"t{n}"), range(50))]
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
+    with multiprocessing.get_context("fork").Pool(3) as pool:
         rest = pool.starmap(_attach_many, [(settings.root, f"p{number}-", 8) for number in range(3)])
     given_out = first + [address for addresses in rest for address in addresses]
     assert len(set(given_out)) == len(given_out) == 74

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+from bennu.errors import Failed
 from bennu.host import process
 
 FAMILY: Final = "ip"
@@ -26,7 +27,17 @@ def table_header(name: str) -> str:
 
 def apply(script: str) -> None:
     """Execute a script as one transaction. ``Failed`` with nft's last lines, and then nothing has changed."""
-    process.run(["nft", "-f", "-"], input=script.encode())
+    argv = ["nft", "-f", "-"]
+    done = process.run(argv, input=script.encode(), check=False)
+    if done.status:
+        # nft's last line only points at a column: the reason is in the first that says Error
+        reason = next((line for line in done.stderr.decode().splitlines() if "Error: " in line), None)
+        failed = process.failure(argv, done)
+        raise (
+            Failed(f"nft: {reason}", command=failed.command, status=failed.status, tail=failed.tail)
+            if reason
+            else failed
+        )
 
 
 def delete_table(name: str) -> None:

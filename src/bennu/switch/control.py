@@ -7,6 +7,7 @@ status, so each kind of command here knows the answers that mean success; any ot
 from __future__ import annotations
 
 import csv
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,13 +20,11 @@ TIMEOUT_SECONDS: Final = 5.0
 BATCH_BYTES: Final = 8000
 """Of commands sent at once: half of HAProxy's buffer."""
 
-_SILENT: Final = frozenset(
-    {
-        "New server registered.",
-        "Server deleted.",
-        "Frontend was already shut down.",
-    }
+_SUCCESS: Final = re.compile(
+    r"New server registered\.|Server deleted\.|Frontend was already shut down\."
+    r"|(IP changed from|no need to change the addr,|nothing changed).*"
 )
+"""Answers of commands that succeed with words; all others succeed without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +73,12 @@ class Control:
         """Execute commands in order. ``Failed`` with the first answer that is not one of success."""
         for batch in _batches(commands):
             for line in self.ask(batch).splitlines():
-                if line.strip() and line.strip() not in _SILENT:
+                if line.strip() and not _SUCCESS.fullmatch(line.strip()):
                     raise Failed(f"HAProxy refused a command: {line.strip()}", command=(batch[:200],))
 
     def attempt(self, commands: Iterable[str]) -> tuple[str, ...]:
         """Execute commands that may be refused; those that were."""
-        return tuple(command for command in commands if self.ask(command).strip() not in _SILENT)
+        return tuple(command for command in commands if not _SUCCESS.fullmatch(self.ask(command).strip()))
 
     def info(self) -> dict[str, str]:
         """``show info`` by field (``Pid``, ``CurrConns``, ``Uptime_sec``)."""

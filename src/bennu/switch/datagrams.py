@@ -29,8 +29,9 @@ def ruleset(table: str, state: SwitchState) -> str:
     if not rules:
         return table_header(table)
     body = "\n".join(f"        {rule}" for rule in rules)
+    # -100 is dstnat; nft 1.0.6 knows that word in prerouting only
     chains = "".join(
-        f"    chain {name} {{\n        type nat hook {name} priority dstnat; policy accept;\n{body}\n    }}\n"
+        f"    chain {name} {{\n        type nat hook {name} priority -100; policy accept;\n{body}\n    }}\n"
         for name in ("prerouting", "output")  # packets from elsewhere, and those of the host's own programs
     )
     return f"{table_header(table)}table ip {table} {{\n{chains}}}\n"

@@ -35,6 +35,7 @@ from bennu.switch.running import Running
 PROGRAM: Final = "haproxy"
 START_SECONDS: Final = 30.0
 END_SECONDS: Final = 5.0
+DYING_SECONDS: Final = 0.5
 _SHAPE: Final = "# shape "
 _BUSY: Final = re.compile(r"cannot bind socket \(Address already in use\).*\[([^]]*(?:\]?:\d+))\]")
 
@@ -124,15 +125,24 @@ class Processes:
         """``Conflict`` where another process listens on an address that the state wants.
 
         HAProxy binds with SO_REUSEPORT, so that an address beside its wildcard can be bound; two HAProxies of two
-        projects would silently share one port.
+        projects would silently share one port. A HAProxy that was just killed loses its command line before it loses
+        its sockets, and looks like a stranger until then: hence the wait.
         """
-        own = {inode for generation in self.alive() for inode in process.socket_inodes(generation.pid)}
-        taken = {address for inode, address in network.listeners().items() if inode not in own}
-        for frontend in streams(state):
-            for bind in frontend.binds:
-                address = ip_address("0.0.0.0" if bind.address == ANY else bind.address)  # noqa: S104 - a comparison
-                if (address, bind.port) in taken:
-                    raise _taken(f"{bind.address}:{bind.port}")
+        wanted = {
+            ("0.0.0.0" if bind.address == ANY else str(ip_address(bind.address)), bind.port)  # noqa: S104 - compared
+            for frontend in streams(state)
+            for bind in frontend.binds
+        }
+        deadline = time.monotonic() + DYING_SECONDS
+        while True:
+            own = {inode for generation in self.alive() for inode in process.socket_inodes(generation.pid)}
+            others = {(str(at), port) for inode, (at, port) in network.listeners().items() if inode not in own}
+            taken = sorted(wanted & others)
+            if not taken:
+                return
+            if time.monotonic() >= deadline:
+                raise _taken(":".join(map(str, taken[0])))
+            time.sleep(0.01)
 
     def retire(self, generation: Generation) -> None:
         """Let a generation accept nothing new. It finishes what it has. Idempotent."""
@@ -151,16 +161,22 @@ class Processes:
 
     def end(self, generation: Generation) -> None:
         """End a process at once, with all its connections."""
-        started = process.start_time(generation.pid)
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.kill(generation.pid, number)
-            deadline = time.monotonic() + END_SECONDS
-            while time.monotonic() < deadline and process.is_alive(generation.pid, started):
-                time.sleep(0.005)
-            if not process.is_alive(generation.pid, started):
+            if self.has_ended(generation, wait_seconds=END_SECONDS):
                 break
         self._forget(generation.number)
+
+    def has_ended(self, generation: Generation, *, wait_seconds: float = 1.0) -> bool:
+        """Whether a process is gone, or is before the wait is over."""
+        config = self._directory / f"{generation.number}.cfg"
+        deadline = time.monotonic() + wait_seconds
+        while _is_running(generation.pid, config):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+        return True
 
     def remove(self) -> None:
         """End every process and remove the directory and the control group."""

@@ -211,12 +211,18 @@ class Switch:
             generations = self._processes.alive()
         newest = generations[:1] if streams(state) else ()
         for generation in newest:
-            _correct(generation, state, attempts=REMOVAL_ATTEMPTS)
+            try:
+                _correct(generation, state, attempts=REMOVAL_ATTEMPTS)
+            except Unavailable:
+                if not self._processes.has_ended(generation):
+                    raise
+                return self._steer(state)  # killed just now: another one starts
         for generation in generations[len(newest) :]:
             with suppress(Unavailable):  # it has just ended with its last connection
                 _correct(generation, state, attempts=1)
                 self._processes.retire(generation)
                 self._processes.reap(generation)
+        return None
 
     def _translate(self, old: SwitchState, new: SwitchState) -> None:
         """Bring the UDP table to the state, and forget the flows of ports whose replicas are others now."""

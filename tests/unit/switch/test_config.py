@@ -1,4 +1,4 @@
-"""The text that HAProxy reads. ``BENNU_UPDATE_GOLDEN=1`` writes the golden file anew; read its diff."""
+"""The text that HAProxy reads. ``UPDATE_GOLDEN=1`` writes the golden file anew; read its diff."""
 
 import os
 from pathlib import Path
@@ -31,7 +31,7 @@ def example() -> SwitchState:
 
 def test_the_configuration_is_the_golden_one():
     text = config_text(example(), PLACES)
-    if os.environ.get("BENNU_UPDATE_GOLDEN"):
+    if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.parent.mkdir(exist_ok=True)
         GOLDEN.write_text(text, encoding="utf-8")
     assert text == GOLDEN.read_text(encoding="utf-8")

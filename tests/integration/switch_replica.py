@@ -1,0 +1,78 @@
+"""Replicas for tests of the switch: ``python switch_replica.py LABEL ADDRESS:PORT...``, one process for a whole set.
+
+HTTP (``/`` says the label, POST the label and the body, ``/slow`` after a second, ``/from`` the X-Forwarded-For header,
+``/upgrade`` switches protocols and echoes), and on the same ports UDP. A first byte that begins no HTTP request turns
+a connection into an echo of lines. Prints ``ready`` when it listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+
+class Replica(asyncio.DatagramProtocol):
+    def __init__(self, label: str) -> None:
+        self.label = label.encode()
+        self.transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        assert self.transport is not None
+        self.transport.sendto(self.label + b" " + data, address)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                if not line.endswith(b"HTTP/1.1\r\n"):
+                    writer.write(self.label + b" " + line)
+                    await writer.drain()
+                    continue
+                if not await self.answer(line, reader, writer):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def answer(self, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        method, path, _ = line.split()
+        headers = {}
+        while (header := await reader.readline()) not in {b"\r\n", b""}:
+            name, _, value = header.partition(b":")
+            headers[name.lower()] = value.strip()
+        body = await reader.readexactly(int(headers.get(b"content-length", 0)))
+        if path == b"/upgrade":
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+            while data := await reader.read(1000):
+                writer.write(self.label + b" " + data)
+                await writer.drain()
+            return False
+        if path == b"/slow":
+            await asyncio.sleep(1)
+        content = self.label
+        if method == b"POST":
+            content += b" " + body
+        elif path == b"/from":
+            content = headers.get(b"x-forwarded-for", b"")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        await writer.drain()
+        return True
+
+
+async def main(label: str, places: list[str]) -> None:
+    replica = Replica(label)
+    loop = asyncio.get_running_loop()
+    servers = []
+    for place in places:
+        address, _, port = place.partition(":")
+        servers.append(await asyncio.start_server(replica.serve, address, int(port), backlog=1000))
+        await loop.create_datagram_endpoint(lambda: Replica(label), (address, int(port)))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await asyncio.gather(*(server.serve_forever() for server in servers))
+
+
+asyncio.run(main(sys.argv[1], sys.argv[2:]))
