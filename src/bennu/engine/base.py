@@ -267,6 +267,13 @@ class Engine(Protocol):
         """
         ...
 
+    def watch(self, timeout_seconds: float, wake: int) -> None:
+        """Return when a replica has ended, when ``wake`` (a file descriptor) can be read, or when time is up.
+
+        May return early for no reason: the caller tends and watches again.
+        """
+        ...
+
     def logs(
         self, project: str, *, service: str | None, set_id: SetId | None, index: int | None, tail: int
     ) -> Iterator[str]:

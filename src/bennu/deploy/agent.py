@@ -1,0 +1,166 @@
+"""The agent: the one long-running process, for what needs a clock. Killing it at any instant loses nothing.
+
+It tends every project of the engine (health checks, restarts, the switch), cools kept sets down, and takes up
+rollouts whose process died. All it knows is in the store; a second one refuses to start. ``ensure_running`` starts it
+where no service manager does; such an agent ends by itself when there is nothing left to tend.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from bennu.config import Settings
+from bennu.deploy.apply import Deployer, Reporter
+from bennu.deploy.history import History
+from bennu.deploy.keeping import cooling
+from bennu.engine.base import Engine, StopSet
+from bennu.errors import BennuError, Conflict, Unavailable
+from bennu.host import locks, process
+
+LONGEST_SECONDS: Final = 30.0
+START_SECONDS: Final = 5.0
+IDLE_ROUNDS: Final = 2
+MakeDeployer = Callable[[str], Deployer]
+
+
+class Agent:
+    """The loop. ``run`` returns when ``stop`` is called, or when nothing is left to tend and that was asked for."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        history: History,
+        deployer: MakeDeployer,
+        reporter: Reporter,
+        *,
+        until_idle: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._history = history
+        self._deployer = deployer
+        self._reporter = reporter
+        self._until_idle = until_idle
+        self._stop = threading.Event()
+        self._trouble: dict[str, str] = {}
+
+    def stop(self) -> None:
+        """End after the round that is under way. Safe in a signal handler."""
+        self._stop.set()
+        poke(self._settings)
+
+    def run(self) -> None:
+        """Tend until stopped; ``Conflict`` if another agent of this root runs."""
+        with (
+            locks.held(
+                _lock_path(self._settings), wait_seconds=0, owner=f"agent pid {os.getpid()}", subject="the agent"
+            ),
+            _wake_socket(self._settings) as wake,
+        ):
+            idle = 0
+            while not self._stop.is_set():
+                due = self._round(time.time())
+                idle = 0 if self._engine.projects() else idle + 1
+                if self._until_idle and idle >= IDLE_ROUNDS:
+                    return
+                self._engine.watch(max(0.0, min(due, LONGEST_SECONDS if not idle else 1.0)), wake.fileno())
+                _drain(wake)
+
+    def _round(self, now: float) -> float:
+        due = LONGEST_SECONDS
+        for project in self._engine.projects():
+            try:
+                due = min(due, self._engine.tend(project, now), self._keep(project, now))
+                self._trouble.pop(project, None)
+            except BennuError as error:  # one project's trouble must not stop the others
+                if self._trouble.get(project) != error.message:
+                    self._trouble[project] = error.message
+                    self._reporter.say(f"{project}: {error.message}")
+                due = min(due, 1.0)
+        return due
+
+    def _keep(self, project: str, now: float) -> float:
+        deployer = self._deployer(project)
+        active = self._history.active(project)
+        rolling = self._history.rolling(project) is not None
+        if active is None and not rolling:
+            return LONGEST_SECONDS
+        warm = self._history.release(active.release).keep_warm_seconds if active else 0.0
+        sets, later = cooling(self._engine.observe(project), warm, now)
+        if sets or rolling:
+            with suppress(Conflict), deployer.exclusive(self._reporter, wait_seconds=0):
+                for name in cooling(self._engine.observe(project), warm, now)[0]:
+                    self._engine.execute(StopSet(set=name), self._reporter.say, self._stop)
+                    self._reporter.say(f"{project}: set {name} was kept warm long enough and is stopped")
+        return later
+
+
+def ensure_running(settings: Settings) -> None:
+    """Start an agent for this root if none runs, and wake it. ``Unavailable`` if it does not come up.
+
+    Where a service manager keeps the agent, it runs already and this only wakes it.
+    """
+    if running(settings) is None:
+        log = settings.root / "agent.log"
+        with open(log, "ab") as output:
+            process.spawn(
+                [sys.executable, "-m", "bennu", "--root", settings.root, "agent", "run", "--until-idle"],
+                stdout=output,
+                stderr=output,
+                cwd=Path("/"),
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while running(settings) is None:
+            if time.monotonic() > deadline:
+                raise Unavailable("the agent did not start", f"read {log}")
+            time.sleep(0.01)
+    poke(settings)
+
+
+def running(settings: Settings) -> str | None:
+    """Who the agent is (``agent pid 42``), or None if none runs."""
+    return locks.holder(_lock_path(settings))
+
+
+def poke(settings: Settings) -> None:
+    """Wake the agent, if there is one, because something has changed."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        sender.sendto(b"!", str(_socket_path(settings)))
+
+
+def _lock_path(settings: Settings) -> Path:
+    return settings.locks / "agent.lock"
+
+
+def _socket_path(settings: Settings) -> Path:
+    return settings.run / "agent.sock"
+
+
+@contextmanager
+def _wake_socket(settings: Settings) -> Iterator[socket.socket]:
+    path = _socket_path(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.setblocking(False)
+        receiver.bind(str(path))
+        try:
+            yield receiver
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _drain(wake: socket.socket) -> None:
+    with suppress(BlockingIOError):
+        while wake.recv(16):
+            pass
