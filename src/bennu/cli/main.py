@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn, TextIO
 
 from bennu import __version__
-from bennu.cli import help as help_text
 from bennu.cli.command import GLOBAL, PROJECT, Arguments, Command, operand, switch
 from bennu.cli.context import Context
 from bennu.cli.parser import Parsed, nearest, parse
@@ -67,8 +66,7 @@ def _dispatch(words: list[str], context: Context) -> int:
     try:
         top = parse(_TOP, words, {})
         if top.help or top.arguments.version:
-            context.stdout.write(help_text.overview() if top.help else f"bennu {__version__}\n")
-            return 0
+            return _introduced(top, context)
         rest = [top.arguments.first, *top.arguments.words] if top.arguments.first else []
         found = find(rest)
         if found is None:
@@ -77,8 +75,7 @@ def _dispatch(words: list[str], context: Context) -> int:
         command, run = load(row)
         parsed = parse(command, rest[count:], context.environ, extra=GLOBAL)
         if parsed.help:
-            context.stdout.write(help_text.verb(command))
-            return 0
+            return _helped("verb", context.stdout, 0, command)
         arguments = _with_leading(command, parsed, top)
         context.root = arguments.root
         context.debug = arguments.debug
@@ -90,6 +87,14 @@ def _dispatch(words: list[str], context: Context) -> int:
         _traceback(context)
         context.say("error: this is a fault in bennu; please report the lines above")
         return 1 if command.status_on_error is None else command.status_on_error
+
+
+def _introduced(top: Parsed, context: Context) -> int:
+    """``--help`` or ``--version`` before any verb; the former wins."""
+    if top.help:
+        return _helped("overview", context.stdout, 0)
+    context.print(f"bennu {__version__}")
+    return 0
 
 
 def _with_leading(command: Command, parsed: Parsed, top: Parsed) -> Arguments:
@@ -112,18 +117,24 @@ def _with_leading(command: Command, parsed: Parsed, top: Parsed) -> Arguments:
 def _listing(words: list[str], context: Context) -> int:
     """No verb was named: the overview, the family of a first word, or an error with the nearest verb."""
     if not words:
-        context.stderr.write(help_text.overview())
-        return 64
+        return _helped("overview", context.stderr, 64)
     members = [row for row in rows() if row.name.startswith(words[0] + " ")]
     if members and (len(words) == 1 or words[1] == "--help"):
-        stream = context.stderr if len(words) == 1 else context.stdout
-        stream.write(help_text.family(words[0], members))
-        return 64 if len(words) == 1 else 0
+        stream, status = (context.stderr, 64) if len(words) == 1 else (context.stdout, 0)
+        return _helped("family", stream, status, words[0], members)
     from bennu.errors import Usage
 
     name = " ".join(words[:2] if members else words[:1])
     guess = nearest(name, [row.name for row in members or rows()])
     raise Usage(f"bennu has no command {name!r}", f"did you mean 'bennu {guess}'?" if guess else "bennu --help")
+
+
+def _helped(text: str, stream: TextIO, status: int, *about: object) -> int:
+    """Write one of the texts of ``cli.help``, which is imported only for this."""
+    from bennu.cli import help as texts
+
+    stream.write(getattr(texts, text)(*about))
+    return status
 
 
 def _expected() -> tuple[type[Exception], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import signal
@@ -49,6 +50,7 @@ class Bench:
         module.run = run  # type: ignore[attr-defined]
         self.monkeypatch.setitem(sys.modules, row.module, module)
         groups = {**table.GROUPS, "Made": (*table.GROUPS.get("Made", ()), row)}
+        importlib.import_module("bennu.cli.help")
         for place in ("bennu.cli.table", "bennu.cli.help"):
             self.monkeypatch.setattr(f"{place}.GROUPS", groups)
 
