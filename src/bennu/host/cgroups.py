@@ -47,11 +47,9 @@ def hierarchies() -> tuple[Path, ...]:
     if version() == "v2":
         return (MOUNT,)
     unified = unified_beside_v1()
-    return tuple(
-        Path(entry.path)
-        for entry in sorted(os.scandir(MOUNT), key=lambda entry: entry.name)
-        if entry.is_dir(follow_symlinks=False) and Path(entry.path) != unified
-    )
+    found = (Path(entry.path) for entry in os.scandir(MOUNT) if entry.is_dir(follow_symlinks=False))
+    # where "unified" is hidden an ordinary directory stands, which is no hierarchy
+    return tuple(sorted(path for path in found if path != unified and (path / "cgroup.procs").exists()))
 
 
 def has_swap_limit() -> bool:

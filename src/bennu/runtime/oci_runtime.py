@@ -22,13 +22,14 @@ from bennu.config import Settings
 from bennu.errors import BennuError, Failed, Unavailable
 from bennu.host import cgroups, process
 from bennu.host.files import temporary_directory, write_atomic
-from bennu.host.mounts import READONLY, Bind, attach
+from bennu.host.mounts import READONLY, Bind, Tmpfs, attach
 from bennu.host.namespaces import in_private_mounts
 from bennu.runtime.spec import Host, Process, Sandbox, oci_spec
 
 T = TypeVar("T")
 CANDIDATES: Final = ("crun", "runc")
 PROBE_SECONDS: Final = 20.0
+_COVER_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class OciRuntime:
     @property
     def hidden(self) -> tuple[Path, ...]:
         """Mounts that it must not see."""
-        unified = cgroups.unified_beside_v1()
-        return (unified,) if unified is not None and self.is_crun else ()
+        unified = cgroups.unified_beside_v1() if self.is_crun else None
+        return () if unified is None else (unified,)
 
     @property
     def global_arguments(self) -> tuple[str, ...]:
@@ -64,8 +65,18 @@ class OciRuntime:
         return (str(self.program), *self.global_arguments, *words)
 
     def isolated(self, function: Callable[[], T]) -> T:
-        """Call ``function``, which starts this runtime, in a mount namespace that suits it."""
-        return in_private_mounts(function, hide=self.hidden)
+        """Call ``function``, which starts this runtime, in a mount namespace that suits it.
+
+        An empty file system stands where a hierarchy is hidden, since crun makes the container's group there all the
+        same: it goes with the namespace, and does not pile up under the host's mount.
+        """
+
+        def covered() -> T:
+            for path in self.hidden:
+                attach(Tmpfs(size_bytes=_COVER_BYTES), path)
+            return function()
+
+        return in_private_mounts(covered, hide=self.hidden)
 
     def call(self, *words: str, check: bool = True, timeout_seconds: float | None = 60.0) -> process.Completed:
         """Run a verb to its end. ``Failed`` with the runtime's own last lines."""
