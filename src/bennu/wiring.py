@@ -15,6 +15,8 @@ from bennu.config import Settings
 from bennu.digest import Digest
 
 if TYPE_CHECKING:
+    from bennu.deploy.apply import Deployer
+    from bennu.deploy.history import History
     from bennu.runtime.containers import Containers
     from bennu.store.archive_loader import Loader
     from bennu.store.blobs import FileBlobs
@@ -137,3 +139,25 @@ class Runtime(Store):
         from bennu.runtime.containers import Containers
 
         return Containers(self.settings, self.database, self.snapshots)
+
+
+class Fleet(Runtime):
+    """Projects of one root: their engine, their history, and what carries plans out."""
+
+    @cached_property
+    def history(self) -> History:
+        """Releases and revisions."""
+        from bennu.deploy.history import History
+
+        return History(self.database)
+
+    def deployer(self, project: str, author: str) -> Deployer:
+        """Plans and rollouts of one project. ``author``: who is at it, for the lock and the history."""
+        from bennu.deploy.apply import Deployer
+
+        return Deployer(self.engine, self.history, self.settings.locks, project=project, author=author)
+
+    def find_image(self, name: str) -> Digest | None:
+        """The manifest digest of the image that a name means, or None."""
+        found = self.images.find(name)
+        return None if found is None else found.manifest

@@ -78,8 +78,11 @@ class Deployer:
         self._clock = clock
 
     @contextmanager
-    def exclusive(self, reporter: Reporter, *, wait_seconds: float | None = 0) -> Iterator[None]:
-        """One deploy at a time for the project; ``Conflict`` names who is at it. Takes up what a dead one left."""
+    def exclusive(self, reporter: Reporter, *, wait_seconds: float | None = 0, recover: bool = True) -> Iterator[None]:
+        """One deploy at a time for the project; ``Conflict`` names who is at it.
+
+        Takes up what a dead process left unfinished, unless ``recover`` is off because all of it is to go.
+        """
         with locks.held(
             self._lock,
             wait_seconds=wait_seconds,
@@ -87,7 +90,8 @@ class Deployer:
             subject=f"project {self.project!r}",
             on_wait=lambda who: reporter.say(f"waiting for {who}"),
         ):
-            self._recover(reporter)
+            if recover:
+                self._recover(reporter)
             yield
 
     def plan(self, release: Release, *, generations: dict[str, int] | None = None) -> Plan:

@@ -1,0 +1,52 @@
+"""``bennu down``: take a project off this engine; volumes only if asked."""
+
+from __future__ import annotations
+
+import threading
+
+from bennu.cli.command import PROJECT, YES, Arguments, Command, option, switch
+from bennu.cli.context import Context
+from bennu.cli.fleet import author, project_name
+from bennu.cli.values import duration_seconds
+
+COMMAND = Command(
+    "down",
+    "Stop and remove a project: all its sets, its switch, its network",
+    (
+        *PROJECT,
+        YES,
+        switch("-v", "--volumes", help="Remove its volumes and their data too"),
+        option(
+            "--wait", metavar="TIME", help="How long to wait for another deploy of the project", default=0.0,
+            convert=duration_seconds,
+        ),
+    ),
+    description="Images, volumes (without -v) and the history stay: `bennu apply` brings the project up again.",
+    examples=(("bennu down --yes", "take the project down without asking"),),
+)  # fmt: skip
+
+
+def run(args: Arguments, context: Context) -> int:
+    """Ask, remove, end the history's active revision."""
+    from bennu.cli.rollout_progress import RolloutProgress
+    from bennu.deploy.agent import poke
+    from bennu.engine.base import RemoveProject
+    from bennu.wiring import Fleet
+
+    name = project_name(args, context)
+    reporter = RolloutProgress(context)
+    with Fleet(context.settings) as fleet:
+        deployer = fleet.deployer(name, author("down"))
+        with deployer.exclusive(reporter, wait_seconds=args.wait, recover=False):
+            if name not in fleet.engine.projects():
+                fleet.history.end(name)
+                context.say(f"Project {name} is not running.")
+                return 0
+            data = ", its volumes and their data" if args.volumes else ""
+            context.confirm(f"Stop and remove project {name}{data}?", yes=args.yes)
+            action = RemoveProject(project=name, volumes=args.volumes)
+            receipt = fleet.engine.execute(action, lambda line: reporter.progress(action, line), threading.Event())
+            fleet.history.end(name)
+            reporter.say(f"Project {name}: {receipt.summary}.")
+        poke(context.settings)
+    return 0

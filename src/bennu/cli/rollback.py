@@ -1,0 +1,75 @@
+"""``bennu rollback``: an earlier revision's images and configuration go back into service."""
+
+from __future__ import annotations
+
+import time
+
+from bennu.cli.command import PROJECT, YES, Arguments, Command, operand, option
+from bennu.cli.context import Context
+from bennu.cli.fleet import author, project_name, wake_agent
+from bennu.cli.human import clock
+from bennu.cli.values import count, duration_seconds
+
+COMMAND = Command(
+    "rollback",
+    "Put an earlier revision back into service",
+    (
+        *PROJECT,
+        operand("REVISION", help="Its number; the last good one if left out", convert=count, required=False),
+        YES,
+        option(
+            "--wait", metavar="TIME", help="How long to wait for another deploy of the project", default=0.0,
+            convert=duration_seconds,
+        ),
+        option(
+            "--timeout", metavar="TIME", help="How long a set may take until it is ready", default=300.0,
+            convert=duration_seconds,
+        ),
+        option(
+            "--drain", metavar="TIME", help="How long old connections may take to end", default=30.0,
+            convert=duration_seconds,
+        ),
+    ),
+    description=(
+        "Goes back to the release of an earlier revision: its images, its configuration, everything. A set that is still "
+        "warm only has to be given the traffic; a stopped one is started and proven first. A rollback is a "
+        "revision of its own: history is appended to, never rewritten. A revision that failed is never picked."
+    ),
+    examples=(
+        ("bennu rollback", "back to what served before"),
+        ("bennu rollback 3", "back to revision 3"),
+    ),
+)  # fmt: skip
+
+
+def run(args: Arguments, context: Context) -> int:
+    """Find the revision, plan against what runs, ask, roll out."""
+    from bennu.cli.rollout_progress import RolloutProgress
+    from bennu.deploy.plan_text import render
+    from bennu.deploy.rollout import Deadlines
+    from bennu.wiring import Fleet
+
+    started = time.monotonic()
+    name = project_name(args, context)
+    reporter = RolloutProgress(context)
+    with Fleet(context.settings) as fleet:
+        deployer = fleet.deployer(name, author("rollback"))
+        with deployer.exclusive(reporter, wait_seconds=args.wait):
+            target = fleet.history.rollback_target(name, args.revision)
+            release = fleet.history.release(target.release)
+            plan = deployer.plan(release)
+            for line in render(plan):
+                context.print(line)
+            context.stdout.flush()
+            context.confirm(f"Roll project {name} back to revision {target.number}?", yes=args.yes)
+            deadlines = Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain)
+            outcome = deployer.carry_out(
+                plan, release, reporter, kind="rollback", origin=target.number, deadlines=deadlines
+            )
+        wake_agent(context)
+        for note in outcome.notes:
+            context.say(f"warning: after the switch: {note}")
+        total = clock(time.monotonic() - started)
+        number = outcome.revision.number
+        context.say(f"Revision {number} of {name} is active: back to revision {target.number} ({total}).")
+    return 0

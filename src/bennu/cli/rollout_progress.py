@@ -1,0 +1,78 @@
+"""How a rollout looks on standard error: a line when a phase begins, a line for each thing done, with its time.
+
+Plain lines, so that a log of a deploy reads the same as the terminal did; an ongoing wait rewrites its line only
+where there is a terminal. Implements ``deploy.apply.Reporter``.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from bennu.cli.context import Context
+from bennu.cli.human import clock
+
+if TYPE_CHECKING:
+    from bennu.deploy.rollout import State
+    from bennu.engine.base import Action, Receipt
+    from bennu.errors import BennuError
+
+
+class RolloutProgress:
+    """Writes to the context's standard error; safe from several threads."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._live = context.is_coloured(context.stderr)
+        self._last = ""
+
+    def state(self, state: State) -> None:
+        """A phase begins."""
+        self._write(f"==> {state.value}")
+
+    def progress(self, action: Action, line: str) -> None:
+        """News of something under way; repeated news is said once."""
+        text = f"    {subject(action)}: {line}"
+        with self._lock:
+            if text == self._last:
+                return
+            self._last = text
+            if self._live:
+                width = self._context.width(self._context.stderr)
+                self._context.stderr.write(f"\r\x1b[K{text[: width - 1]}")
+            else:
+                self._context.stderr.write(text + "\n")
+            self._context.stderr.flush()
+
+    def done(self, action: Action, receipt: Receipt, seconds: float) -> None:
+        """Something has been done."""
+        self._write(f"    {subject(action)}: {receipt.summary} ({clock(seconds)})")
+
+    def failed(self, action: Action, error: BennuError) -> None:
+        """Something has failed; the whole report follows at the end."""
+        self._write(f"    {subject(action)}: FAILED: {error.message}")
+
+    def say(self, line: str) -> None:
+        """A line for people."""
+        self._write(line)
+
+    def _write(self, text: str) -> None:
+        with self._lock:
+            self._last = ""
+            self._context.stderr.write(f"\r\x1b[K{text}\n" if self._live else f"{text}\n")
+            self._context.stderr.flush()
+
+
+def subject(action: Action) -> str:
+    """What an action is about: a set, or the project."""
+    spec = getattr(action, "spec", None)
+    if spec is not None:
+        return str(spec.id)
+    sets = getattr(action, "sets", None)
+    if sets:
+        return ", ".join(sets.values())
+    services = getattr(action, "services", None)
+    if isinstance(services, tuple):
+        return ", ".join(services)
+    return str(getattr(action, "set", "") or getattr(action, "project", ""))
