@@ -114,6 +114,25 @@ def detached(mount: Mount) -> int:
             return _filesystem("tmpfs", options, (), access)
 
 
+@contextmanager
+def opened(mount: Mount) -> Iterator[int]:
+    """The root of a mount that stands nowhere, as a directory's descriptor: seen by the holder alone, gone with it."""
+    try:
+        fd = detached(mount)
+    except OSError as error:
+        kind = type(mount).__name__.lower()
+        raise Failed(f"the kernel refused the {kind}: {error.strerror}", "run `bennu doctor`") from error
+    try:
+        # what fsmount gives is a path only (O_PATH): to list or stat through it takes an open directory
+        root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            yield root
+        finally:
+            os.close(root)
+    finally:
+        os.close(fd)
+
+
 def _bind(mount: Bind) -> int:
     fd = syscalls.open_tree(mount.source, recursive=mount.recursive)
     if mount.access.attributes:

@@ -43,6 +43,7 @@ CLONE_FS: Final = 0x00000200
 
 RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
 RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 
@@ -143,7 +144,7 @@ def mount_setattr(fd: int, *, set_attributes: int, recursive: bool) -> None:
     _call(_MOUNT_SETATTR, ctypes.c_int(fd), b"", ctypes.c_uint(flags), ctypes.byref(attr), size)
 
 
-def openat2(directory: int, path: str | os.PathLike[str], flags: int, mode: int, resolve: int) -> int:
+def openat2(directory: int, path: str | bytes | os.PathLike[str], flags: int, mode: int, resolve: int) -> int:
     """openat2(2): open with rules on how the path may resolve (``RESOLVE_*``)."""
     how = _OpenHow(flags=flags | os.O_CLOEXEC, mode=mode, resolve=resolve)
     size = ctypes.c_size_t(ctypes.sizeof(how))

@@ -150,8 +150,15 @@ class Snapshotter(Protocol):
         """A committed snapshot, or None if there is none of that id (or it did not survive a crash)."""
         ...
 
-    def remove(self, snapshot: CommittedSnapshot) -> None:
-        """Remove a committed snapshot; ``Conflict`` while another one stands on it. For garbage collection only."""
+    def touch(self, snapshot: CommittedSnapshot) -> None:
+        """Mark a snapshot as used now. Call it (or ``LayerStore.info``) where work under way found what it needs."""
+        ...
+
+    def remove(self, snapshot: CommittedSnapshot, *, unused_since: float | None = None) -> None:
+        """Remove a committed snapshot. For garbage collection only.
+
+        ``Conflict`` while another one stands on it, or if it was used after ``unused_since`` (Unix seconds).
+        """
         ...
 
     def walk(self) -> Iterator[CommittedSnapshot]:
@@ -159,7 +166,7 @@ class Snapshotter(Protocol):
         ...
 
     def recent(self, since: float) -> Iterator[CommittedSnapshot]:
-        """Those committed since a moment (Unix seconds); work under way may be about to refer to them."""
+        """Those committed or touched since a moment (Unix seconds); work under way may be about to refer to them."""
         ...
 
     def sync(self) -> None:
@@ -185,7 +192,7 @@ class Differ(Protocol):
         """The layer that a snapshot is over its parent, written to ``sink`` if there is one.
 
         Read from the upper directory alone: whiteout devices become ``.wh.NAME``, opaque directories ``.wh..wh..opq``
-        (OCI image specification, layer.md). The digest is remembered.
+        (OCI image specification, layer.md). A directory is opaque there only where it hides something of the parents.
         """
         ...
 

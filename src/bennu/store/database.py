@@ -52,15 +52,29 @@ class Database:
         return row
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed and durable at the end of the block, rolled back if it raises.
 
+        ``durable`` off waits for no disk: a power cut may take it back, and then nothing later than it is left either.
         Inside another one of the same thread it joins it.
         """
         connection = self._connection()
         if connection.in_transaction:
             yield connection
             return
+        if durable:
+            with self._writing(connection):
+                yield connection
+            return
+        connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            with self._writing(connection):
+                yield connection
+        finally:
+            connection.execute("PRAGMA synchronous = FULL")
+
+    @contextmanager
+    def _writing(self, connection: sqlite3.Connection) -> Iterator[None]:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -68,7 +82,7 @@ class Database:
                 f"database {str(self.path)!r}: {error}", "another bennu is busy with it; try again"
             ) from error
         try:
-            yield connection
+            yield
         except BaseException:
             connection.execute("ROLLBACK")
             raise

@@ -22,7 +22,8 @@ CREATE TABLE layers (               -- store.layers: what a committed snapshot i
     snapshot TEXT PRIMARY KEY REFERENCES snapshots (id) ON DELETE CASCADE,
     diff_id TEXT NOT NULL,
     size_bytes INTEGER NOT NULL,
-    chain_id TEXT NOT NULL
+    chain_id TEXT NOT NULL,
+    tree TEXT                       -- digest of the canonical tar, the diff_id of our own layers; NULL while unknown
 ) STRICT;
 CREATE INDEX layers_by_chain ON layers (chain_id);
 CREATE INDEX layers_by_diff ON layers (diff_id);

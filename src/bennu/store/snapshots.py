@@ -9,8 +9,8 @@ is still the layer that was recorded for it. Refuses to mount; see ``host.mounts
 
 from __future__ import annotations
 
+import math
 import os
-import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Final
 
 from bennu.config import Settings
-from bennu.errors import Conflict, NotFound
+from bennu.errors import BennuError, Conflict, NotFound
 from bennu.host.files import remove_tree, sync_file_system
 from bennu.host.mounts import FREE, READONLY, Bind, Mount, Overlay
 from bennu.host.process import boot_id, is_alive, start_time
 from bennu.store.base import ActiveSnapshot, CommittedSnapshot, SnapshotId
 from bennu.store.database import Database
+from bennu.store.differ import OverlayDiffer
 
 ID_BYTES: Final = 8
 ROOT_MODE: Final = 0o755
@@ -53,8 +54,8 @@ class Snapshots:
 
     def prepare(self, parent: CommittedSnapshot | None) -> ActiveSnapshot:
         """A new tree over ``parent`` (None: empty). ``NotFound`` if the parent was removed meanwhile."""
-        active = ActiveSnapshot(SnapshotId(secrets.token_hex(ID_BYTES)), parent.chain if parent else ())
-        with self._database.transaction() as rows:
+        active = ActiveSnapshot(SnapshotId(os.urandom(ID_BYTES).hex()), parent.chain if parent else ())
+        with self._database.transaction(durable=False) as rows:
             if parent is not None:
                 query = "SELECT 1 FROM snapshots WHERE id = ? AND state = 'committed'"
                 if rows.execute(query, (parent.id,)).fetchone() is None:
@@ -107,7 +108,7 @@ class Snapshots:
 
         Survives the end of every process; a power cut only after ``sync``, or where its layer was recorded.
         """
-        with self._database.transaction() as rows:
+        with self._database.transaction(durable=False) as rows:
             update = "UPDATE snapshots SET state = 'committed', boot = ?, used = ? WHERE id = ? AND state = 'active'"
             if rows.execute(update, (self._boot, time.time(), active.id)).rowcount != 1:
                 raise Conflict(f"snapshot {active.id!r} is not active any more")
@@ -116,7 +117,7 @@ class Snapshots:
 
     def discard(self, active: ActiveSnapshot) -> None:
         """Throw an active snapshot away, its files included. Not an error if it is gone."""
-        with self._database.transaction() as rows:
+        with self._database.transaction(durable=False) as rows:
             deleted = rows.execute("DELETE FROM snapshots WHERE id = ? AND state = 'active'", (active.id,)).rowcount
         if deleted:
             self._remove_files(active.id)
@@ -126,16 +127,31 @@ class Snapshots:
         chain = self._database.query(_CHAIN, (snapshot_id,))
         if not chain or chain[0]["state"] != "committed":
             return None
-        if not all(row["boot"] in {None, self._boot} for row in chain):
-            return None
-        first, *parents = (SnapshotId(row["id"]) for row in chain)
-        return CommittedSnapshot(first, tuple(parents))
+        ids = tuple(SnapshotId(row["id"]) for row in chain)
+        for at in reversed(range(len(ids))):
+            if chain[at]["boot"] not in {None, self._boot} and not self._survived(
+                CommittedSnapshot(ids[at], ids[at + 1 :])
+            ):
+                return None
+        return CommittedSnapshot(ids[0], ids[1:])
 
-    def remove(self, snapshot: CommittedSnapshot) -> None:
-        """Remove a committed snapshot; ``Conflict`` while another one stands on it. For garbage collection only."""
+    def touch(self, snapshot: CommittedSnapshot) -> None:
+        """Mark a snapshot as used now, so that ``recent`` gives it, and what stands under it."""
+        with self._database.transaction(durable=False) as rows:
+            rows.execute("UPDATE snapshots SET used = ? WHERE id = ?", (time.time(), snapshot.id))
+
+    def remove(self, snapshot: CommittedSnapshot, *, unused_since: float | None = None) -> None:
+        """Remove a committed snapshot; ``Conflict`` while another one stands on it, or if it was used after
+        ``unused_since`` (Unix seconds). For garbage collection only.
+        """
         try:
             with self._database.transaction() as rows:
-                rows.execute("DELETE FROM snapshots WHERE id = ? AND state = 'committed'", (snapshot.id,))
+                deleted = rows.execute(
+                    "DELETE FROM snapshots WHERE id = ? AND state = 'committed' AND used < ?",
+                    (snapshot.id, math.inf if unused_since is None else unused_since),
+                ).rowcount
+                if not deleted and rows.execute("SELECT 1 FROM snapshots WHERE id = ?", (snapshot.id,)).fetchone():
+                    raise Conflict(f"snapshot {snapshot.id!r} has just been used")
         except sqlite3.IntegrityError as error:
             raise Conflict(f"snapshot {snapshot.id!r} has others standing on it") from error
         self._remove_files(snapshot.id)
@@ -185,6 +201,20 @@ class Snapshots:
             self._remove_files(name)
         return len(doomed)
 
+    def _survived(self, snapshot: CommittedSnapshot) -> bool:
+        """Whether the files that another boot left unsynced still are the recorded layer; then they are durable."""
+        row = self._database.one("SELECT tree FROM layers WHERE snapshot = ?", (snapshot.id,))
+        if row is None or row["tree"] is None or not self.directory(snapshot).is_dir():
+            return False
+        try:
+            whole = OverlayDiffer(self).diff(snapshot).diff_id == str(row["tree"])
+        except (BennuError, OSError):  # what a crash cut off reads as anything
+            return False
+        if whole:
+            with self._database.transaction() as rows:
+                rows.execute("UPDATE snapshots SET boot = NULL WHERE id = ?", (snapshot.id,))
+        return whole
+
     def _forget(self, snapshot_id: str) -> list[str]:
         with suppress(sqlite3.IntegrityError), self._database.transaction() as rows:  # a live child keeps it
             if rows.execute("DELETE FROM snapshots WHERE id = ?", (snapshot_id,)).rowcount:
@@ -200,7 +230,7 @@ class Snapshots:
 
     def _remove_files(self, snapshot_id: str) -> None:
         self._settings.temporary.mkdir(parents=True, exist_ok=True)
-        grave = self._settings.temporary / f"snapshot-{snapshot_id}-{secrets.token_hex(4)}"
+        grave = self._settings.temporary / f"snapshot-{snapshot_id}-{os.urandom(4).hex()}"
         with suppress(FileNotFoundError):  # another process was first
             os.rename(self._settings.snapshots / snapshot_id, grave)
             remove_tree(grave)
