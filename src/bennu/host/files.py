@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ _WALK: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
     """Replace ``path`` by ``data``: readers see the old or the new content, after a crash too."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with open(fd, "wb") as file:
@@ -54,7 +53,7 @@ def sync_directory(path: Path) -> None:
 def temporary_directory(parent: Path, prefix: str) -> Iterator[Path]:
     """A fresh directory under ``parent``, which is made if it is missing; removed with all in it at the end."""
     parent.mkdir(parents=True, exist_ok=True)
-    path = parent / f"{prefix}-{os.getpid()}-{secrets.token_hex(6)}"
+    path = parent / f"{prefix}-{os.getpid()}-{os.urandom(6).hex()}"
     path.mkdir(mode=0o700)
     try:
         yield path
@@ -98,7 +97,7 @@ def _remove_below(fd: int, top: int, depth: int) -> bool:
     for name in _unlink_files(fd):
         with suppress(FileNotFoundError):
             if depth == DEEPEST:
-                os.rename(name, secrets.token_hex(12), src_dir_fd=fd, dst_dir_fd=top)
+                os.rename(name, os.urandom(12).hex(), src_dir_fd=fd, dst_dir_fd=top)
                 moved = True
                 continue
             child = _open_to_remove(fd, name)

@@ -16,6 +16,7 @@ from typing import IO, Final
 
 from bennu.errors import Failed, Unavailable
 
+SYSTEM_DIRECTORIES: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 TAIL_LINES: Final = 10
 END_SECONDS: Final = 5.0
 Argv = Sequence[str | os.PathLike[str]]
@@ -145,6 +146,17 @@ def spawn(
         )
     except FileNotFoundError as error:
         raise missing(argv) from error
+
+
+def which(name: str, directories: str | None = None) -> Path | None:
+    """Where a program is: on ``PATH`` and in the system's directories, or in ``directories`` (joined by colons)."""
+    if "/" in name:
+        return Path(name) if os.access(name, os.X_OK) else None
+    for directory in (directories or f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_DIRECTORIES}").split(":"):
+        path = os.path.join(directory or ".", name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return Path(path)
+    return None
 
 
 def start_time(pid: int) -> int | None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -26,7 +26,6 @@ from bennu.host import cgroups, locks, mounts
 from bennu.host.files import remove_tree
 from bennu.runtime import exits
 from bennu.runtime.naming import numbered_name, random_name
-from bennu.runtime.networks import Networks
 from bennu.runtime.oci_runtime import state_root
 from bennu.runtime.options import ContainerImage, ContainerOptions, MountOption
 from bennu.runtime.places import Place, cgroup_prefix
@@ -38,6 +37,9 @@ from bennu.runtime.status import Status, look
 from bennu.runtime.volumes import Volumes, complete
 from bennu.store.database import Database
 from bennu.store.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from bennu.runtime.networks import Networks
 
 NAME_ATTEMPTS: Final = 6
 KILL_SECONDS: Final = 10.0
@@ -75,9 +77,19 @@ class Containers:
         self.settings = settings
         self.snapshots = snapshots or Snapshots(settings, database)
         self.volumes = volumes or Volumes(settings, database)
-        self.networks = networks or Networks(settings, database)
+        self._database = database
+        self._networks = networks
         self.records = Records(database, self.volumes)
-        self._starter = Starter(settings, self.snapshots, self.volumes, self.networks, self._exit_command)
+        self._starter = Starter(settings, self.snapshots, self.volumes, lambda: self.networks, self._exit_command)
+
+    @property
+    def networks(self) -> Networks:
+        """The networks; made at first use, since a container without one need not wait for their modules."""
+        if self._networks is None:
+            from bennu.runtime.networks import Networks
+
+            self._networks = Networks(self.settings, self._database)
+        return self._networks
 
     def place(self, record: Record) -> Place:
         """Where a container's files are."""

@@ -7,7 +7,6 @@ and systemd-resolved's list of real servers is used where there is one (resolved
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -61,6 +60,8 @@ def _is_local(line: str) -> bool:
     words = line.split()
     if words[:1] != ["nameserver"] or len(words) < 2:
         return False
+    import ipaddress
+
     with suppress(ValueError):
         return ipaddress.ip_address(words[1].partition("%")[0]).is_loopback
     return False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import random
+import os
+from collections.abc import Sequence
 from typing import Final
 
 _QUALITIES: Final = (
@@ -24,9 +25,13 @@ _BIRDS: Final = (
 
 def random_name() -> str:
     """A name; not a secret, and not sure to be free."""
-    return f"{random.choice(_QUALITIES)}_{random.choice(_BIRDS)}"  # noqa: S311 - nothing depends on it
+    return f"{_any(_QUALITIES)}_{_any(_BIRDS)}"
 
 
 def numbered_name() -> str:
     """A name with a number, for when the plain ones keep being taken."""
-    return f"{random_name()}{random.randrange(10_000)}"  # noqa: S311
+    return f"{random_name()}{int.from_bytes(os.urandom(2), 'big')}"
+
+
+def _any(words: Sequence[str]) -> str:
+    return words[int.from_bytes(os.urandom(2), "big") % len(words)]

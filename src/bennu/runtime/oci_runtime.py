@@ -9,7 +9,6 @@ crun 1.8 refuses a hybrid cgroup host as long as it can see the version 2 hierar
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,7 +89,7 @@ class OciRuntime:
 def find(settings: Settings) -> OciRuntime:
     """The runtime to use. ``Unavailable`` with each candidate's reason where none works."""
     names = (settings.oci_runtime,) if settings.oci_runtime else CANDIDATES
-    programs = [Path(found) for name in names if (found := _which(name)) is not None]
+    programs = [found for name in names if (found := process.which(name)) is not None]
     kept = settings.run / "oci-runtime.json"
     fingerprint = [_identity(program) for program in programs]
     try:
@@ -100,7 +99,7 @@ def find(settings: Settings) -> OciRuntime:
             return OciRuntime(program, state_root(settings, program.name))
     except (FileNotFoundError, msgspec.DecodeError, KeyError, TypeError):
         pass
-    reasons: list[str] = [f"{name}: not installed" for name in names if _which(name) is None]
+    reasons: list[str] = [f"{name}: not installed" for name in names if process.which(name) is None]
     for program in programs:
         runtime = OciRuntime(program, state_root(settings, program.name))
         reason = probe(settings, runtime)
@@ -145,10 +144,6 @@ def status_of_reason(reason: str) -> int:
 def state_root(settings: Settings, name: str) -> Path:
     """Where a runtime of a name keeps the state of its containers, one directory each."""
     return settings.run / "oci" / name
-
-
-def _which(name: str) -> str | None:
-    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
 
 
 def _identity(program: Path) -> list[object]:

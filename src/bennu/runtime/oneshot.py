@@ -10,7 +10,6 @@ Mount targets that the step did not fill are taken away again (``stubs``).
 from __future__ import annotations
 
 import os
-import secrets
 import selectors
 import subprocess
 import threading
@@ -225,7 +224,7 @@ def _place(settings: Settings) -> Iterator[tuple[str, Path]]:
     parent.mkdir(parents=True, exist_ok=True)
     sweep(settings)
     pid = os.getpid()
-    name = f"bennu-{settings.key}-once-{pid}-{process.start_time(pid)}-{secrets.token_hex(4)}"
+    name = f"bennu-{settings.key}-once-{pid}-{process.start_time(pid)}-{os.urandom(4).hex()}"
     bundle = parent / name
     (bundle / "rootfs").mkdir(parents=True)
     try:

@@ -8,12 +8,11 @@ made, whatever an earlier start left half-done is cleared. ``containers`` holds 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,7 +22,6 @@ from bennu.host import cgroups, process
 from bennu.host.files import directory, make_directories_in_root, read_in_root, remove_tree, write_atomic
 from bennu.host.mounts import Overlay, attach
 from bennu.runtime import conmon, etc_files, oci_runtime, resolve, seccomp, users
-from bennu.runtime.networks import DEFAULT, Networks
 from bennu.runtime.oci_runtime import OciRuntime
 from bennu.runtime.places import Place
 from bennu.runtime.records import Record
@@ -32,6 +30,9 @@ from bennu.runtime.status import Started, read_started
 from bennu.runtime.volumes import Volumes
 from bennu.store.base import CommittedSnapshot
 from bennu.store.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from bennu.runtime.networks import Networks
 
 INITS: Final = ("catatonit", "tini-static", "docker-init")
 _INIT_DIRECTORIES: Final = "/usr/libexec/podman:/usr/libexec/docker:/usr/local/bin:/usr/bin:/bin"
@@ -48,7 +49,7 @@ class Starter:
     settings: Settings
     snapshots: Snapshots
     volumes: Volumes
-    networks: Networks
+    networks: Callable[[], Networks]
     exit_command: Callable[[Record], tuple[str, ...]]
 
     def start(self, record: Record, before_start: BeforeStart | None = None) -> None:
@@ -85,10 +86,12 @@ class Starter:
 
     def _connect(self, record: Record) -> tuple[str, str | None]:
         """The network as ``spec.Sandbox`` takes it, and the address there."""
-        network = record.options.network or DEFAULT
+        network = record.options.network
         if network in {"none", "host"}:
             return network, None
-        attachment = self.networks.attach(network, record.id)
+        from bennu.runtime.networks import DEFAULT
+
+        attachment = self.networks().attach(network or DEFAULT, record.id)
         return str(attachment.netns), attachment.address
 
     def _snapshot(self, record: Record) -> CommittedSnapshot:
@@ -215,9 +218,9 @@ class _Start:
 
 def _init_program() -> MountPoint:
     for name in INITS:
-        found = shutil.which(name, path=_INIT_DIRECTORIES)
+        found = process.which(name, _INIT_DIRECTORIES)
         if found is not None:
-            return MountPoint(target=resolve.INIT_TARGET, source=found, options=("bind", "ro", "nosuid", "nodev"))
+            return MountPoint(target=resolve.INIT_TARGET, source=str(found), options=("bind", "ro", "nosuid", "nodev"))
     raise Unavailable(f"--init needs one of the programs {', '.join(INITS)}", "install the package catatonit")
 
 

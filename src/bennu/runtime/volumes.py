@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -56,7 +55,7 @@ class Volumes:
 
     def create(self, name: str | None = None, labels: dict[str, str] | None = None) -> Volume:
         """A new volume, anonymous without a name. ``AlreadyExists`` if the name is taken."""
-        chosen = secrets.token_hex(ANONYMOUS_BYTES) if name is None else volume_name(name)
+        chosen = os.urandom(ANONYMOUS_BYTES).hex() if name is None else volume_name(name)
         return self._make(chosen, labels or {}, anonymous=name is None, exists_ok=False)
 
     def _make(self, name: str, labels: dict[str, str], *, anonymous: bool, exists_ok: bool) -> Volume:

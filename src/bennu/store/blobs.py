@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -55,7 +54,7 @@ class FileBlobs:
     def ingest(self, stream: IO[bytes], *, expected: Digest | None = None, size_bytes: int | None = None) -> BlobInfo:
         """Store what a stream yields, once it is known to be what was expected and is on the disk."""
         self._temporary.mkdir(parents=True, exist_ok=True)
-        temporary = self._temporary / f"{TEMPORARY_PREFIX}-{os.getpid()}-{secrets.token_hex(6)}"
+        temporary = self._temporary / f"{TEMPORARY_PREFIX}-{os.getpid()}-{os.urandom(6).hex()}"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             with open(fd, "wb") as file:
