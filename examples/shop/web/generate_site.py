@@ -229,10 +229,13 @@ def files():
     for name, (title, text) in INFORMATION.items():
         yield f"{name}.html", page(title, f"<h1>{title}</h1>\n<p>{text}</p>")
     yield "img/heron.svg", tin("Heron and Reed", "#2f4a3a", chance)
-    front = "<h1>Tea from the water's edge</h1>\n<blockquote id=\"latest\"></blockquote>\n" + shelf(found[::6])
+    front = '<h1>Tea from the water\'s edge</h1>\n<blockquote id="latest"></blockquote>\n' + shelf(found[::6])
     yield "index.html", page("Tea", front, styles=["guestbook"], scripts=["latest"])
     yield "404.html", page("Not found", "<h1>There is nothing here</h1>\n<p>The heron has moved on.</p>")
-    yield "unavailable.html", page("Back soon", "<h1>Back in a moment</h1>\n<p>The pages are here; the guestbook rests.</p>")
+    yield (
+        "unavailable.html",
+        page("Back soon", "<h1>Back in a moment</h1>\n<p>The pages are here; the guestbook rests.</p>"),
+    )
     yield "robots.txt", "User-agent: *\nAllow: /\n"
 
 
