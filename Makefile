@@ -13,10 +13,7 @@ check:
 	script/check
 
 bench: setup
-	for each in bench/*.py; do \
-		case $$each in bench/timing.py) continue ;; esac; \
-		.venv/bin/python $$each || exit; \
-	done
+	for each in $$(grep -l __main__ bench/*.py); do echo "# $$each"; .venv/bin/python $$each || exit; done
 
 docs: setup
 	.venv/bin/bennu man --format markdown > docs/commands.md
