@@ -18,7 +18,7 @@ import msgspec
 from bennu.host.process import boot_id, is_alive, start_time
 from bennu.store.database import Database
 
-_SLACK_SECONDS: Final = 0.05  # time stamps of files come from the last timer tick, up to 10 ms ago
+_SLACK_SECONDS: Final = 0.02  # time stamps of files come from the last timer tick, up to 10 ms ago
 
 
 class Operation(msgspec.Struct, frozen=True):
