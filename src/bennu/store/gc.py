@@ -153,8 +153,8 @@ class Garbage:
             size = disk_usage(snapshots.directory(snapshot))
             try:
                 if not dry_run:
-                    snapshots.remove(snapshot)
-            except Conflict:  # something has begun to stand on it
+                    snapshots.remove(snapshot, unused_since=horizon)
+            except Conflict:  # something has begun to stand on it, or to use it
                 continue
             removed.append(snapshot.id)
             size_bytes += size

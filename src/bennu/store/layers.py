@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Final
 
 from bennu.config import Settings
@@ -23,11 +24,12 @@ from bennu.host import locks
 from bennu.oci.image_config import chain_ids
 from bennu.store.base import ActiveSnapshot, CommittedSnapshot, LayerInfo, SnapshotId
 from bennu.store.database import Database
-from bennu.store.differ import OverlayDiffer
-from bennu.store.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+    from bennu.store.differ import OverlayDiffer
+    from bennu.store.snapshots import Snapshots
 
 PIPE_BYTES: Final = 1 << 20
 
@@ -42,7 +44,12 @@ class Layers:
         self._settings = settings
         self._database = database
         self._snapshots = snapshots
-        self._differ = OverlayDiffer(snapshots)
+
+    @cached_property
+    def _differ(self) -> OverlayDiffer:
+        from bennu.store.differ import OverlayDiffer  # finding a layer, which is all that a container needs, is cheap
+
+        return OverlayDiffer(self._snapshots)
 
     def info(self, snapshot: CommittedSnapshot) -> LayerInfo:
         """What a snapshot is as a layer: remembered, else found by one canonical pass. It counts as used now."""

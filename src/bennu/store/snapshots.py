@@ -25,7 +25,6 @@ from bennu.host.mounts import FREE, READONLY, Bind, Mount, Overlay
 from bennu.host.process import boot_id, is_alive, start_time
 from bennu.store.base import ActiveSnapshot, CommittedSnapshot, SnapshotId
 from bennu.store.database import Database
-from bennu.store.differ import OverlayDiffer
 
 ID_BYTES: Final = 8
 ROOT_MODE: Final = 0o755
@@ -203,6 +202,8 @@ class Snapshots:
 
     def _survived(self, snapshot: CommittedSnapshot) -> bool:
         """Whether the files that another boot left unsynced still are the recorded layer; then they are durable."""
+        from bennu.store.differ import OverlayDiffer
+
         row = self._database.one("SELECT tree FROM layers WHERE snapshot = ?", (snapshot.id,))
         if row is None or row["tree"] is None or not self.directory(snapshot).is_dir():
             return False

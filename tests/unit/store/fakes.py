@@ -75,7 +75,12 @@ class MemoryLayers:
     def directory(self, snapshot):
         return Path("/nonexistent") / snapshot.id
 
-    def remove(self, snapshot):
+    def touch(self, snapshot):
+        self.made[snapshot.id] = time.time()
+
+    def remove(self, snapshot, *, unused_since=float("inf")):
+        if self.made[snapshot.id] >= unused_since:
+            raise Conflict("it has just been used")
         if any(snapshot.id in each.parents for each in self.chains.values()):
             raise Conflict("it has others standing on it")
         self.removed.append(snapshot.id)
