@@ -15,12 +15,13 @@ BODY = b"0123456789" * 40
 class Load:
     """Threads that ask ``address`` until the block is left. ``problems`` are what went wrong, ``answers`` by label."""
 
-    def __init__(self, port: int, *, threads: int = 6, posts: bool = True) -> None:
+    def __init__(self, port: int, *, threads: int = 6, posts: bool = True, pause_seconds: float = 0) -> None:
         self.answers: Counter[str] = Counter()
         self.problems: list[str] = []
         self._stop = threading.Event()
         self._port = port
         self._posts = posts
+        self._pause_seconds = pause_seconds
         self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(threads)]
 
     def __enter__(self) -> Self:
@@ -52,7 +53,7 @@ class Load:
         chance = random.Random(number)
         keeps = number % 2 == 0
         connection: http.client.HTTPConnection | None = None
-        while not self._stop.is_set():
+        while not self._stop.wait(chance.uniform(0, 2 * self._pause_seconds)):
             posts = self._posts and chance.random() < 0.3
             try:
                 connection = connection or http.client.HTTPConnection("127.0.0.1", self._port, timeout=15)

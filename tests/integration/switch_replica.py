@@ -2,18 +2,21 @@
 
 HTTP (``/`` says the label, POST the label and the body, ``/slow`` after a second, ``/from`` the X-Forwarded-For header,
 ``/upgrade`` switches protocols and echoes), and on the same ports UDP. A first byte that begins no HTTP request turns
-a connection into an echo of lines. Prints ``ready`` when it listens.
+a connection into an echo of lines. Prints ``ready`` when it listens. With ``--hasty`` first, it closes a connection
+within some milliseconds after an answer, without having said so: what short keep-alive limits do.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 
 
 class Replica(asyncio.DatagramProtocol):
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, *, is_hasty: bool = False) -> None:
         self.label = label.encode()
+        self.is_hasty = is_hasty
         self.transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -25,14 +28,16 @@ class Replica(asyncio.DatagramProtocol):
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while line := await reader.readline():
+            patience = None
+            while line := await asyncio.wait_for(reader.readline(), patience):
+                patience = random.uniform(0.0005, 0.01) if self.is_hasty else None
                 if not line.endswith(b"HTTP/1.1\r\n"):
                     writer.write(self.label + b" " + line)
                     await writer.drain()
                     continue
                 if not await self.answer(line, reader, writer):
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
@@ -62,8 +67,8 @@ class Replica(asyncio.DatagramProtocol):
         return True
 
 
-async def main(label: str, places: list[str]) -> None:
-    replica = Replica(label)
+async def main(label: str, places: list[str], *, is_hasty: bool) -> None:
+    replica = Replica(label, is_hasty=is_hasty)
     loop = asyncio.get_running_loop()
     servers = []
     for place in places:
@@ -75,4 +80,5 @@ async def main(label: str, places: list[str]) -> None:
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
-asyncio.run(main(sys.argv[1], sys.argv[2:]))
+words = [word for word in sys.argv[1:] if word != "--hasty"]
+asyncio.run(main(words[0], words[1:], is_hasty="--hasty" in sys.argv))

@@ -43,9 +43,9 @@ def members(network: int, count: int = 3) -> list[Server]:
 
 
 @contextlib.contextmanager
-def replicas(label: str, servers: list[Server]) -> Iterator[subprocess.Popen[bytes]]:
+def replicas(label: str, servers: list[Server], *options: str) -> Iterator[subprocess.Popen[bytes]]:
     places = [f"{server.address}:{INNER}" for server in servers]
-    child = subprocess.Popen([sys.executable, PROGRAM, label, *places], stdout=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, PROGRAM, *options, label, *places], stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
@@ -226,6 +226,17 @@ def test_a_dead_replica_costs_no_get(switch: Switch):
         assert [(one.ready, one.servers) for one in switch.status().sets] == [(2, 3)]
 
 
+def test_replicas_that_close_idle_connections_cost_nothing(switch: Switch):
+    """Without the twin backend one POST in thirty meets a connection that is just being closed."""
+    with replicas("a", members(1), "--hasty"):
+        switch.ensure([web()])
+        switch.put_set("web", "a", members(1))
+        switch.activate({"web": "a"})
+        with Load(PORT, pause_seconds=0.005) as load:
+            load.await_requests(2000)
+        assert load.problems == []
+
+
 def test_a_replica_that_is_not_ready_gets_nothing(switch: Switch):
     servers = members(1)
     with replicas("one", servers[:1]), replicas("two", servers[1:2]):
@@ -382,7 +393,7 @@ def test_several_processes_change_it_at_once(sets: Switch, settings: Settings):
     assert {one.set: one.servers[0].ready for one in sets.state().sets} == {name: name in "ab" for name in "abcdef"}
     assert len(haproxies(settings)) == 1
     newest = sets._processes.alive()[0]
-    assert newest.control.map(newest.map_file) == map_entries(sets.state())
+    assert newest.observe().map == map_entries(sets.state())
     assert get() == "a"  # whichever set won: its servers are the same
 
 
@@ -441,13 +452,13 @@ def test_whoever_is_killed_in_a_change_leaves_one_committed_switch(sets: Switch,
                 assert sets.state() == committed
                 newest, *_ = sets._processes.alive()
                 assert newest.shape == sets._processes.wanted_shape(committed)
-                assert newest.control.map(newest.map_file) == map_entries(committed)
+                assert newest.observe().map == map_entries(committed)
                 assert get() == committed.active["web"]
                 assert committed == before or change != "activate" or committed.active == {"web": "b"}
                 # and the change can be made
                 CHANGES[change](sets)
                 undo(sets)
-    assert kills >= 5
+    assert kills >= 3
     assert load.problems == []
 
 

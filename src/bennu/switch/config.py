@@ -186,5 +186,4 @@ def _behaviour(frontend: Frontend, *, fresh: bool) -> tuple[str, ...]:
         "    balance roundrobin",
         "    http-reuse always",
         "    retry-on conn-failure empty-response",
-        "    http-request disable-l7-retry unless METH_GET",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -85,41 +85,37 @@ class Control:
         lines = (line.split(": ", 1) for line in self.ask("show info").splitlines())
         return {words[0]: words[1] for words in lines if len(words) == 2}
 
-    def backends(self) -> frozenset[str]:
-        """The names of all backends."""
-        return frozenset(self.ask("show backend").split()) - {"#", "name"}
-
     def frontends(self) -> tuple[str, ...]:
         """The names of all frontends, shut down or not."""
         return tuple(row["# pxname"] for row in self._table("show stat -1 1 -1"))
 
-    def servers(self) -> tuple[ServerState, ...]:
-        """Every server and whether it is in maintenance, by whomever."""
-        found = []
-        columns: list[str] = []
-        for line in self.ask("show servers state").splitlines():
-            words = line.split()
-            if line.startswith("# "):
-                columns = words[1:]
-            elif len(words) == len(columns) and columns:
-                row = dict(zip(columns, words, strict=True))
-                maintenance = bool(int(row["srv_admin_state"]))
-                port = int(row["srv_port"])
-                found.append(ServerState(row["be_name"], row["srv_name"], row["srv_addr"], port, maintenance))
-        return tuple(found)
+    def observe(self, map_file: str) -> tuple[frozenset[str], tuple[ServerState, ...], dict[str, str]]:
+        """The names of all backends, all servers, and the entries of the map that was read from ``map_file``.
 
-    def map(self, file: str) -> dict[str, str]:
-        """The entries of a map, by the file it was read from."""
-        lines = (line.split(None, 2) for line in self.ask(f"show map {file}").splitlines())
-        return {words[1]: words[2] for words in lines if len(words) == 3}
+        One exchange for the three: a busy process takes its time before each.
+        """
+        # an answer ends with an empty line and has none inside
+        answers = self.ask(f"show backend; show servers state; show map {map_file}").split("\n\n")
+        if len(answers) < 3:
+            raise Failed(f"HAProxy refused a command: {answers[-1].strip()}", command=("show backend",))
+        entries = (line.split(None, 2) for line in answers[2].splitlines())
+        return (
+            frozenset(answers[0].split()) - {"#", "name"},
+            tuple(_servers(answers[1])),
+            {words[1]: words[2] for words in entries if len(words) == 3},
+        )
 
-    def replace_map(self, file: str, entries: dict[str, str]) -> None:
-        """Replace a map's content at once: every look-up sees the old content or the new."""
+    def replace_map(self, file: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+        """Replace a map's content, which is ``old``, at once: every look-up sees the old content or the new."""
+        changed = [key for key, value in new.items() if old.get(key) != value]
+        if old.keys() == new.keys() and len(changed) == 1:
+            self.execute([f"set map {file} {changed[0]} {new[changed[0]]}"])
+            return
         answer = self.ask(f"prepare map {file}").strip()
         version = answer.rpartition(": ")[2]
         if not version.isdigit():
             raise Failed(f"HAProxy refused a command: {answer}", command=(f"prepare map {file}",))
-        adds = [f"add map @{version} {file} {key} {value}" for key, value in entries.items()]
+        adds = [f"add map @{version} {file} {key} {value}" for key, value in new.items()]
         self.execute([*adds, f"commit map @{version} {file}"])
 
     def counters(self) -> tuple[Counters, ...]:
@@ -143,6 +139,18 @@ class Control:
 
     def _table(self, command: str) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(line for line in self.ask(command).splitlines() if line.strip())
+
+
+def _servers(answer: str) -> Iterator[ServerState]:
+    columns: list[str] = []
+    for line in answer.splitlines():
+        words = line.split()
+        if line.startswith("# "):
+            columns = words[1:]
+        elif columns and len(words) == len(columns):
+            row = dict(zip(columns, words, strict=True))
+            maintenance = bool(int(row["srv_admin_state"]))
+            yield ServerState(row["be_name"], row["srv_name"], row["srv_addr"], int(row["srv_port"]), maintenance)
 
 
 def _batches(commands: Iterable[str]) -> Iterator[str]:

@@ -61,7 +61,7 @@ class Generation:
 
     def observe(self) -> Running:
         """What it does now. ``Unavailable`` where it does not answer."""
-        return Running(self.control.backends(), self.control.servers(), self.control.map(self.map_file))
+        return Running(*self.control.observe(self.map_file))
 
 
 class Processes:

@@ -238,10 +238,11 @@ class Switch:
 
 def _correct(generation: Generation, state: SwitchState, *, attempts: int) -> None:
     control = generation.control
-    needed = corrections(state, generation.observe())
+    running = generation.observe()
+    needed = corrections(state, running)
     control.execute(needed.before)
     if needed.map is not None:
-        control.replace_map(generation.map_file, needed.map)
+        control.replace_map(generation.map_file, running.map, needed.map)
     control.execute(needed.after)
     left = needed.removals
     for _ in range(attempts):
