@@ -1,0 +1,154 @@
+"""The graph of a build: steps that make trees, and what each stands on. Pure.
+
+A step is a value without place, time or name: two stages that do the same from the same share it. ``Vertex`` adds what
+people need (a label, the source). Inputs are indices of earlier vertices, so the order of ``Graph.vertices`` is one
+in which everything can run; the *tree* of a vertex is what the step leaves. ``lowering`` makes graphs of Dockerfiles,
+``keys`` says when two steps' results are the same, ``solver`` runs what is not known.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from bennu.digest import Digest
+from bennu.dockerfile.source import Span
+from bennu.oci.image_config import ImageConfig
+
+Network = Literal["default", "none", "host"]
+
+
+class Base(msgspec.Struct, frozen=True, tag=True):
+    """The tree of an image of the store. ``chain`` is the chain_id of its top layer; ``manifest`` finds it there."""
+
+    chain: Digest
+    manifest: Digest
+
+
+class Run(msgspec.Struct, frozen=True, tag=True):
+    """A process on the tree of ``parent`` (None: an empty tree), whose changes are the result.
+
+    ``arguments`` are complete (a shell form with its shell in front), ``environment`` holds ``K=V`` in order: that of
+    the image so far, then the build arguments in force, and no proxy variable. ``proxies`` are predefined ARGs that
+    were given: they reach the process and count for nothing. ``user`` is a USER specification, ``directory``
+    absolute. ``input`` is what a heredoc sends to the process's standard input.
+    """
+
+    parent: int | None
+    arguments: tuple[str, ...]
+    environment: tuple[str, ...]
+    directory: str = "/"
+    user: str = ""
+    network: Network = "default"
+    input: str = ""
+    proxies: tuple[str, ...] = ()
+
+
+class InlineFile(msgspec.Struct, frozen=True):
+    """A file whose content stands in the Dockerfile (a heredoc of COPY or ADD)."""
+
+    name: str
+    content: str
+
+
+class Copy(msgspec.Struct, frozen=True, tag=True):
+    """Files of the build context (``source`` None) or of another vertex's tree, put into the tree of ``parent``.
+
+    ``sources`` are paths relative to the root of where they come from, wildcards as in Go's filepath.Match;
+    ``destination`` is absolute and keeps a trailing slash. ``chown`` and ``chmod`` are as written, expanded; names are
+    looked up in the parent's tree. ``unpack``: local archives among the sources are unpacked (ADD).
+    """
+
+    parent: int | None
+    source: int | None
+    sources: tuple[str, ...]
+    destination: str
+    inline: tuple[InlineFile, ...] = ()
+    chown: str | None = None
+    chmod: str | None = None
+    exclude: tuple[str, ...] = ()
+    unpack: bool = False
+
+
+class MakeDirectory(msgspec.Struct, frozen=True, tag=True):
+    """WORKDIR: a directory and its parents, mode 0755, owned by root, made where missing."""
+
+    parent: int | None
+    path: str
+
+
+Step = Base | Run | Copy | MakeDirectory
+
+
+class Vertex(msgspec.Struct, frozen=True):
+    """A step with what people know it by. ``label``: ``[web 3/7] RUN make``. ``span`` None for a base image."""
+
+    step: Step
+    label: str
+    span: Span | None = None
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The vertices whose trees the step reads."""
+        step = self.step
+        if isinstance(step, Base):
+            return ()
+        found = (step.parent, step.source) if isinstance(step, Copy) else (step.parent,)
+        return tuple(index for index in found if index is not None)
+
+
+class Graph:
+    """Vertices in an order in which they can run; equal steps are one vertex."""
+
+    def __init__(self) -> None:
+        self.vertices: list[Vertex] = []
+        self._known: dict[Step, int] = {}
+
+    def add(self, step: Step, label: str, span: Span | None = None) -> int:
+        """The index of the vertex for a step: a new one, or the one that is there."""
+        index = self._known.get(step)
+        if index is None:
+            index = len(self.vertices)
+            self.vertices.append(Vertex(step, label, span))
+            self._known[step] = index
+        return index
+
+    def needed(self, result: int | None) -> tuple[int, ...]:
+        """The vertices that a result depends on, itself included, in order."""
+        found: set[int] = set()
+        todo = [] if result is None else [result]
+        while todo:
+            index = todo.pop()
+            if index not in found:
+                found.add(index)
+                todo += self.vertices[index].inputs
+        return tuple(sorted(found))
+
+
+class BaseImage(msgspec.Struct, frozen=True):
+    """What lowering has to know of an image that FROM or ``COPY --from`` names. ``chain`` None: it has no layers."""
+
+    manifest: Digest
+    chain: Digest | None
+    config: ImageConfig
+
+
+class Warning(msgspec.Struct, frozen=True):  # noqa: A001 - the word of the Dockerfile reference
+    """Something that the author should know and that stops nothing."""
+
+    message: str
+    span: Span
+
+
+class Lowered(msgspec.Struct, frozen=True):
+    """A Dockerfile as a graph: the vertex whose tree is the result (None: no layer at all) and its configuration.
+
+    ``config.history`` has one entry an instruction, ``empty_layer`` where it made none; ``rootfs`` is left to the
+    store. Every vertex on the way from the base to the result is one layer, in the history's order.
+    """
+
+    graph: Graph
+    result: int | None
+    config: ImageConfig
+    warnings: tuple[Warning, ...] = ()
