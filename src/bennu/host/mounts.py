@@ -1,8 +1,9 @@
 """Mounts: described as values by those who need them (``Overlay``, ``Bind``, ``Tmpfs``), made here and nowhere else.
 
-Everything goes through the mount API of Linux 5.2 (fsopen, fsconfig, fsmount, move_mount): mount(2) takes one page of
-options and fails with ENOENT past some 43 overlay layers, ``lowerdir+`` takes hundreds, one at a time (Linux 6.5;
-Documentation/filesystems/overlayfs.rst). Older kernels get the joined ``lowerdir``.
+Everything goes through the mount API of Linux 5.2 (fsopen, fsconfig, fsmount, move_mount): ``lowerdir+`` takes
+hundreds of overlay layers, one at a time (Linux 6.5; Documentation/filesystems/overlayfs.rst). Kernels before that (6.1
+is Debian 12's) get mount(2) with its one page of options, where each layer is named by a descriptor, so that some 200
+fit instead of 40; it happens in a mount namespace of its own, so that a crash leaves nothing.
 
 Two quirks are handled here so that nobody else meets them: a read-only overlay needs two lower directories, so one
 alone becomes a bind mount; and ``volatile`` leaves a marker in the work directory that makes the next mount of the
@@ -13,14 +14,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bennu.errors import Failed
 from bennu.host import syscalls
 from bennu.host.files import remove_tree
+from bennu.host.namespaces import in_private_mounts
+
+_OCTAL: Final = re.compile(rb"\\([0-7]{3})")  # how mountinfo writes spaces, tabs, newlines and backslashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +140,10 @@ def opened(mount: Mount) -> Iterator[int]:
 
 
 def _bind(mount: Bind) -> int:
-    fd = syscalls.open_tree(mount.source, recursive=mount.recursive)
+    return _restricted(syscalls.open_tree(mount.source, recursive=mount.recursive), mount)
+
+
+def _restricted(fd: int, mount: Bind) -> int:
     if mount.access.attributes:
         try:
             syscalls.mount_setattr(fd, set_attributes=mount.access.attributes, recursive=mount.recursive)
@@ -145,25 +154,45 @@ def _bind(mount: Bind) -> int:
 
 
 def _overlay(mount: Overlay) -> int:
-    options: dict[str, str | Path] = {"index": "off", "metacopy": "off", "redirect_dir": "off"}
-    if mount.upper is not None and mount.work is not None:
-        options |= {"upperdir": mount.upper, "workdir": mount.work}
+    options: dict[str, str | Path] = dict.fromkeys(("index", "metacopy", "redirect_dir"), "off")
     flags: tuple[str, ...] = ()
     if mount.volatile and mount.work is not None:
         remove_tree(mount.work / "work" / "incompat")
         flags = ("volatile",)
+    paths: dict[str, str | Path] = {}
+    if mount.upper is not None and mount.work is not None:
+        paths = {"upperdir": mount.upper, "workdir": mount.work}
     try:
-        return _filesystem("overlay", options, flags, mount.access, lowers=mount.lowers)
+        return _filesystem("overlay", options | paths, flags, mount.access, lowers=mount.lowers)
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        if error.errno != errno.EINVAL:  # what a kernel says that knows no "lowerdir+", and to paths over 255 bytes
             raise
-        joined = ":".join(str(lower).replace("\\", "\\\\").replace(":", "\\:") for lower in mount.lowers)
-        return _filesystem("overlay", options | {"lowerdir": joined}, flags, mount.access)
+        return _overlay_in_one_page(mount, (*flags, *(f"{key}={value}" for key, value in options.items())))
+
+
+def _overlay_in_one_page(mount: Overlay, options: tuple[str, ...]) -> int:
+    with ExitStack() as stack:
+
+        def named(path: Path) -> str:
+            fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+            return f"/proc/self/fd/{fd}"
+
+        words = ["lowerdir=" + ":".join(map(named, mount.lowers)), *options]
+        if mount.upper is not None and mount.work is not None:
+            words += [f"upperdir={named(mount.upper)}", f"workdir={named(mount.work)}"]
+
+        def made() -> int:
+            place = mount.lowers[0]
+            syscalls.mount("overlay", place, "overlay", 0, ",".join(words))
+            return syscalls.open_tree(place, recursive=False)
+
+        return _restricted(in_private_mounts(made), Bind(mount.lowers[0], access=mount.access))
 
 
 def _filesystem(
     kind: str,
-    options: dict[str, str | Path] | dict[str, str],
+    options: Mapping[str, str | Path],
     flags: tuple[str, ...],
     access: Access,
     lowers: tuple[Path, ...] = (),
@@ -206,11 +235,11 @@ def attached(mount: Mount, target: Path) -> Iterator[Path]:
 
 def mounted_below(directory: Path) -> tuple[Path, ...]:
     """The mount points of this process's mount namespace at or below a directory, deepest first."""
-    prefix = os.fspath(directory)
+    prefix = os.fsencode(directory)
     found: list[Path] = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+    with open("/proc/self/mountinfo", "rb") as table:
         for line in table:
-            point = line.split(" ", 5)[4].encode().decode("unicode_escape")
-            if point == prefix or point.startswith(prefix + "/"):
-                found.append(Path(point))
+            point = _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), line.split(b" ", 5)[4])
+            if point == prefix or point.startswith(prefix.rstrip(b"/") + b"/"):
+                found.append(Path(os.fsdecode(point)))
     return tuple(sorted(found, key=lambda path: len(path.parts), reverse=True))

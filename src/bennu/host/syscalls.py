@@ -156,6 +156,14 @@ def make_private(path: str) -> None:
     _checked(_libc().mount(None, path.encode(), None, ctypes.c_ulong(MS_PRIVATE | MS_REC), None), path)
 
 
+def mount(source: str, target: str | os.PathLike[str], kind: str, flags: int, options: str) -> None:
+    """mount(2): a new file system, its options in one page."""
+    _checked(
+        _libc().mount(source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode()),
+        os.fspath(target),
+    )
+
+
 def umount(path: str | os.PathLike[str], flags: int = 0) -> None:
     """umount2(2)."""
     _checked(_libc().umount2(os.fsencode(path), ctypes.c_int(flags)), os.fspath(path))
