@@ -1,6 +1,6 @@
 """HAProxy's configuration and its map, as text: pure functions of the state.
 
-Decisions that the text carries (measured in ``docs/decisions/0003-how-servers-get-into-haproxy.md``):
+Decisions that the text carries (measured in ``docs/decisions/0002-how-servers-get-into-haproxy.md``):
 
 - ``http-reuse always`` with one retry for GET and HEAD where a server closes an idle connection just as it is used;
   every other method goes through a twin backend (``.fresh``) that opens a connection for each request, since a POST
