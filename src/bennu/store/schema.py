@@ -66,6 +66,16 @@ CREATE TABLE operations (           -- store.operations: work under way, which g
 """
 
 _BUILD: Final = """
+CREATE TABLE steps (                -- build.cache: by any key of a step, the tree that it left
+    key TEXT PRIMARY KEY,
+    identity TEXT NOT NULL,         -- what steps that stand on this one have in their keys
+    snapshot TEXT NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,
+    preimage TEXT NOT NULL,         -- JSON: what the key is the digest of, field by field
+    label TEXT NOT NULL,            -- for people
+    created REAL NOT NULL,
+    used REAL NOT NULL
+) STRICT;
+CREATE INDEX steps_by_snapshot ON steps (snapshot);
 """
 
 _RUNTIME: Final = """
