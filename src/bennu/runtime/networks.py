@@ -7,7 +7,7 @@ the last thing done, so whatever a kill -9 leaves is recognised and completed or
 
 Order of changes: choosing subnets and building bridges goes under one lock for the whole host, since two roots must
 not choose the same; attaching takes no lock beyond its transaction. ``addresses`` has the arithmetic, ``firewall``
-the rules, ``names`` what resolvers read; ``host.network`` talks to the kernel.
+the rules; ``host.network`` talks to the kernel. Names are ``etc_files``' business.
 """
 
 from __future__ import annotations

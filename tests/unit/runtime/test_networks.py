@@ -1,7 +1,6 @@
-"""Names and numbers of networks, their rules, and what resolvers read."""
+"""Names and numbers of networks, and their rules."""
 
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 from bennu.errors import Unavailable
 from bennu.host.network import NAME_LENGTH
 from bennu.runtime import addresses, firewall
-from bennu.runtime.names import hosts_text, read_resolv_text, resolv_text
 
 SMALL = IPv4Network("10.64.0.0/29")
 KEY = "0123abcd"
@@ -84,26 +82,3 @@ def test_the_rules_are_the_same_in_any_order_and_none_without_networks():
     assert firewall.ruleset(KEY, pair) == firewall.ruleset(KEY, pair[::-1])
     assert '"bn0" . "bn0", "bn1" . "bn1"' in firewall.ruleset(KEY, pair)
     assert firewall.ruleset(KEY, ()) == "table ip bennu_0123abcd\ndelete table ip bennu_0123abcd\n"
-
-
-def test_a_hosts_file():
-    assert hosts_text([("10.64.3.254", ["web", "www"]), ("10.64.3.253", []), ("10.64.3.252", ["db"])]) == (
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n10.64.3.254\tweb www\n10.64.3.252\tdb\n"
-    )
-
-
-def test_loopback_resolvers_are_left_out_and_the_rest_stays():
-    text = (
-        "# made by x\nnameserver 127.0.0.53\nnameserver 10.0.0.53\nnameserver ::1\nnameserver fe80::1%eth0\nsearch a\n"
-    )
-    assert resolv_text(text) == "# made by x\nnameserver 10.0.0.53\nnameserver fe80::1%eth0\nsearch a\n"
-    assert resolv_text("nameserver nonsense\nnameserver\n") == "nameserver nonsense\nnameserver\n"
-
-
-def test_the_resolver_behind_a_stub_is_found(tmp_path: Path):
-    stub, real, missing = tmp_path / "stub", tmp_path / "real", tmp_path / "missing"
-    stub.write_text("nameserver 127.0.0.53\noptions edns0\n")
-    real.write_text("nameserver 10.0.0.53\n")
-    assert read_resolv_text((stub, real)) == "nameserver 10.0.0.53\n"
-    assert read_resolv_text((stub, missing)) == "options edns0\n"
-    assert read_resolv_text((missing,)) == ""
