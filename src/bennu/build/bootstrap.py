@@ -38,6 +38,7 @@ RECIPE_LABEL: Final = "bennu.bootstrap.recipe"
 EPOCH_LABEL: Final = "bennu.bootstrap.epoch"
 PACKAGES_ANNOTATION: Final = "bennu.bootstrap.packages"
 _SUITE: Final = re.compile(r"^[a-z][a-z0-9.+-]*$")
+_STEP: Final = re.compile(r"I: ((?:running|downloading|extracting|installing|cleaning) .*)\.\.\.$")
 _PACKAGE: Final = re.compile(r"^[a-z0-9][a-z0-9.+:~=-]*$")
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Maintainer scripts read the epoch (shadow's day of the last change); before the run no package's date is known.
@@ -158,9 +159,12 @@ class Bootstrap:
                 tail = _followed(child, progress)
                 status = process.exit_status(child.wait())
         if status:
-            reason = next((line[3:] for line in reversed(tail) if line.startswith("E: ")), f"exit status {status}")
+            reason = next((line[3:] for line in tail if line.startswith("E: ")), f"exit status {status}")
             raise Failed(
-                f"mmdebstrap: {reason}", command=tuple(argv), status=status, tail=tuple(tail[-process.TAIL_LINES :])
+                f"{recipe.distribution}:{recipe.suite}: {reason}",
+                command=tuple(argv),
+                status=status,
+                tail=tuple(tail[-process.TAIL_LINES :]),
             )
 
 
@@ -229,8 +233,9 @@ def _followed(child: subprocess.Popen[bytes], progress: Progress) -> list[str]:
         if not line or line.startswith("W: Download is performed unsandboxed"):
             continue  # nobody but root may enter the store, apt's own user neither
         lines.append(line)
-        if line.startswith("I: ") and line.endswith("..."):
-            progress(line[3:].removesuffix("..."))
+        step = _STEP.match(line)
+        if step:
+            progress(step[1])
         elif line.startswith("W: "):
             progress(f"warning: {line[3:]}")
     return lines
