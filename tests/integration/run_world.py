@@ -1,4 +1,4 @@
-"""A root with one small image, and what the tests of containers do with it; at the end it must be as if it never was."""
+"""A root with one small image, and what the tests of containers do with it; at the end nothing may be left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bennu.runtime.records import Record
 from bennu.wiring import Runtime
 
 BUSYBOX = Path("/bin/busybox")
-APPLETS = (
+APPLETS = (  # noqa: SIM905
     "cat chmod cp date dd df echo env false grep head hostname id ip kill ln ls mkdir mknod mount ps pwd rm sed seq sh"
     " sleep stat stty tail touch tr trap true tty umount wc yes"
 ).split()
@@ -79,10 +79,10 @@ class World:
     def environ(self) -> dict[str, str]:
         return {**os.environ, "BENNU_ROOT": str(self.settings.root)}
 
-    def bennu(self, *words: str, input: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def bennu(self, *words: str, typed: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.argv(*words),
-            input=input,
+            input=typed,
             capture_output=True,
             text=True,
             env=self.environ,

@@ -72,9 +72,9 @@ def test_what_cannot_be_met_is_125_with_one_error(box, words):
 def test_streams_and_input(box):
     done = box.bennu(*quiet("box", "sh", "-c", "echo out; echo err >&2"))
     assert (done.stdout, done.stderr) == ("out\n", "err\n")
-    done = box.bennu(*quiet("-i", "box", "wc", "-c"), input="x" * 300_000)
+    done = box.bennu(*quiet("-i", "box", "wc", "-c"), typed="x" * 300_000)
     assert done.stdout == "300000\n"
-    assert box.bennu(*quiet("box", "cat"), input="not for it").stdout == ""
+    assert box.bennu(*quiet("box", "cat"), typed="not for it").stdout == ""
 
 
 def test_a_flood_arrives_whole_whoever_is_slow(box):
@@ -125,8 +125,9 @@ def test_detached_life(box):
     assert box.bennu("run", "-d", "--name", "life", "box").returncode == 125
     assert box.bennu("rm", "life").returncode == 1
     assert box.bennu("exec", "life", "sh", "-c", "echo here; exit 4").returncode == 4
-    assert box.bennu("exec", "-i", "-e", "X=1", "-w", "/srv", "-u", "web", "life", "sh", "-c", "cat; echo $X; pwd; id -u",
-                     input="in\n").stdout.split() == ["in", "1", "/srv", "33"]  # fmt: skip
+    script = "cat; echo $X; pwd; id -u"
+    done = box.bennu("exec", "-i", "-e", "X=1", "-w", "/srv", "-u", "web", "life", "sh", "-c", script, typed="in\n")
+    assert done.stdout.split() == ["in", "1", "/srv", "33"]
     assert box.bennu("exec", "life", "nosuch").returncode == 127
     assert box.bennu("stop", "life").stdout == "life\n"
     assert box.bennu("wait", container[:8]).stdout == "9\n"

@@ -43,13 +43,15 @@ def unified_beside_v1() -> Path | None:
 
 @cache
 def hierarchies() -> tuple[Path, ...]:
-    """Every hierarchy in which a container has a group: one for version 2, one for each controller of version 1."""
+    """Every hierarchy in which a container may have a group: one for version 2, one for each controller of version 1.
+
+    On a hybrid host the version 2 one beside them too: runc makes a group there.
+    """
     if version() == "v2":
         return (MOUNT,)
-    unified = unified_beside_v1()
     found = (Path(entry.path) for entry in os.scandir(MOUNT) if entry.is_dir(follow_symlinks=False))
     # where "unified" is hidden an ordinary directory stands, which is no hierarchy
-    return tuple(sorted(path for path in found if path != unified and (path / "cgroup.procs").exists()))
+    return tuple(sorted(path for path in found if (path / "cgroup.procs").exists()))
 
 
 def has_swap_limit() -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bennu.config import Settings
-from bennu.errors import BennuError, Conflict, Unavailable
+from bennu.errors import BennuError, Conflict, Invalid, Unavailable
 from bennu.host import cgroups, process
 from bennu.host.files import directory, make_directories_in_root, read_in_root, remove_tree, write_atomic
 from bennu.host.mounts import Overlay, attach
@@ -141,8 +141,7 @@ class _Start:
         record, rootfs = self.record, self.place.rootfs
         user = self._user()
         what = resolve.process_of(record.config, record.options, user, record.hostname)
-        with directory(rootfs) as root:
-            os.close(make_directories_in_root(root, what.cwd))
+        self._make_working_directory(what.cwd)
         for mount in record.mounts:
             if mount.type == "volume" and not mount.nocopy and mount.subpath is None:
                 assert mount.source is not None
@@ -150,6 +149,13 @@ class _Start:
         host = oci_runtime.facts()
         document = oci_spec(what, self._sandbox(what), host)
         (self.place.directory / "config.json").write_bytes(msgspec.json.encode(document))
+
+    def _make_working_directory(self, path: str) -> None:
+        try:
+            with directory(self.place.rootfs) as root:
+                os.close(make_directories_in_root(root, path))
+        except OSError as error:
+            raise Invalid(f"working directory {path!r} cannot be made in the image: {error.strerror}") from error
 
     def _user(self) -> users.User:
         options, rootfs = self.record.options, self.place.rootfs
@@ -210,7 +216,8 @@ class _Start:
             persist=place.directory,
             terminal=options.terminal,
             stdin=options.interactive,
-            leave_stdin_open=options.interactive and not options.attended,
+            # on a terminal the end of input is typed; elsewhere it is the end of the one who runs it in the foreground
+            leave_stdin_open=options.interactive and (options.terminal or not options.attended),
             log_bytes=options.log_bytes,
             exit_command=self.starter.exit_command(self.record),
         )
