@@ -314,6 +314,14 @@ def listeners() -> dict[int, tuple[IPv4Address | IPv6Address, int]]:
     return found
 
 
+def free_port(address: str = "", *, datagrams: bool = False) -> int:
+    """A port that nobody uses on a local IPv4 address (all of them by default) at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM) as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def enable_forwarding() -> None:
     """Let the host forward IPv4 packets between its interfaces."""
     path = "/proc/sys/net/ipv4/ip_forward"

@@ -174,6 +174,12 @@ class Switch:
             self._steer(state)
             self._translate(state, state)
 
+    def tend(self) -> None:
+        """The agent's part: bring a killed HAProxy back, end older ones that have drained. Cheap if nothing is due."""
+        expected = 1 if streams(self.state()) else 0
+        if len(self._processes.alive()) != expected:
+            self.reconcile()
+
     def remove(self) -> None:
         """End the switch with all its connections, and forget everything about it. Idempotent."""
         with self._locked():
