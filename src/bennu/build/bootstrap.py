@@ -48,6 +48,8 @@ _SLIM_EXCLUDES: Final = (
     "/usr/share/doc/*", "/usr/share/info/*", "/usr/share/linda/*", "/usr/share/lintian/*", "/usr/share/locale/*",
     "/usr/share/man/*",
 )  # fmt: skip
+# With it /bin is a link from the start; without it the usrmerge package does it, and brings all of Perl along.
+_MERGED_USR_HOOKS: Final = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
 _END_SECONDS: Final = 10.0
 # An image keeps no downloaded packages and no caches of them, or every layer would carry them.
 _APT_CONFIGURATION: Final = b"""\
@@ -174,6 +176,8 @@ def _command(recipe: Recipe, root: Path, sources: list[apt_sources.Source]) -> l
         argv.append(f"--include={','.join(sorted(set(recipe.packages)))}")
     if recipe.keyring is not None:
         argv.append(f"--keyring={recipe.keyring}")
+    if _MERGED_USR_HOOKS.is_dir():
+        argv.append(f"--hook-dir={_MERGED_USR_HOOKS}")
     if recipe.suite.endswith(_SLIM):
         argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in _SLIM_EXCLUDES]
         argv.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")

@@ -76,6 +76,17 @@ CREATE TABLE steps (                -- build.cache: by any key of a step, the tr
     used REAL NOT NULL
 ) STRICT;
 CREATE INDEX steps_by_snapshot ON steps (snapshot);
+CREATE TABLE file_digests (         -- build.contents: files of build contexts that need not be read again
+    root TEXT NOT NULL,             -- absolute path of the context
+    path TEXT NOT NULL,
+    device INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    digest BLOB NOT NULL,           -- sha256
+    PRIMARY KEY (root, path)
+) STRICT, WITHOUT ROWID;
 """
 
 _RUNTIME: Final = """

@@ -1,0 +1,292 @@
+"""COPY and ADD: a selection written into the mounted tree of a step, by Docker's rules.
+
+A directory gives its contents; a file goes to the destination's name, or into it where that is a directory or ends with
+a slash. Links in the destination's own path resolve inside the root; below it nothing is followed. What is in the way
+is replaced, except that files and directories do not replace each other. Hard links within one selection stay hard
+links. Owners: a context's files are root's, another tree's keep theirs, ``--chown`` sets all, made parents included.
+Times are the sources' (whole, as in Docker), none newer than SOURCE_DATE_EPOCH where that is given. Source of the
+rules: the Dockerfile reference, and what BuildKit does where it says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bennu.build.contents import portable_xattrs
+from bennu.build.graph import Copy, InlineFile
+from bennu.build.source import Entry, Item, Selection
+from bennu.errors import Invalid, NotFound, Unsupported
+from bennu.host import files
+from bennu.runtime.users import resolve_user
+
+INLINE_MODE: Final = 0o644
+PARENT_MODE: Final = 0o755
+_MAGIC: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+_TAR_MAGIC_AT: Final = 257
+
+
+class Appearance(NamedTuple):
+    """What ``--chown`` and ``--chmod`` ask for; None leaves the source's. ``epoch`` bounds the times (Unix seconds)."""
+
+    owner: tuple[int, int] | None = None
+    mode: int | None = None
+    epoch: int | None = None
+
+
+def appearance(step: Copy, root: Path, epoch: int | None) -> Appearance:
+    """The step's options as numbers; names are looked up in the target tree. ``NotFound``, ``Invalid``."""
+    owner = None
+    if step.chown is not None:
+        passwd, group = (
+            (files.read_in_root(root, path) or b"").decode("utf-8", "replace") for path in ("etc/passwd", "etc/group")
+        )
+        user, _, group_name = step.chown.partition(":")
+        try:
+            found = resolve_user(f"{user}:{group_name}" if group_name else user, passwd, group)
+        except NotFound as error:
+            raise NotFound(f"--chown={step.chown}: {error.message}", error.hint) from error
+        lone_number = user.isdigit() and not group_name  # then it is the group's number too
+        owner = (found.uid, found.uid if lone_number else found.gid)
+    mode = None
+    if step.chmod is not None:
+        try:
+            mode = int(step.chmod, 8)
+        except ValueError:
+            raise Unsupported(f"--chmod={step.chmod} is not octal", "write it as --chmod=755") from None
+        if not 0 <= mode <= 0o7777:
+            raise Invalid(f"--chmod={step.chmod} is not a file mode")
+    return Appearance(owner, mode, epoch)
+
+
+def copy(selection: Selection | None, step: Copy, root: Path, epoch: int | None) -> None:
+    """Write ``selection`` (None: only inline files) into the tree mounted at ``root``; see the module."""
+    _Copier(step, root, appearance(step, root, epoch)).run(selection)
+
+
+class _Copier:
+    """One COPY into one tree."""
+
+    def __init__(self, step: Copy, root: Path, look: Appearance) -> None:
+        self._step = step
+        self._look = look
+        self._path = root
+        self._linked: dict[tuple[int, int], str] = {}
+
+    def run(self, selection: Selection | None) -> None:
+        """Write the selection, then the inline files."""
+        with files.directory(self._path) as root:
+            items = selection.items if selection else []
+            several = len(items) + len(self._step.inline) > 1
+            for item in items:
+                self._item(root, item, keeps_owners=bool(selection and selection.keeps_owners), several=several)
+            for file in self._step.inline:
+                self._inline(root, file)
+
+    def _item(self, root: int, item: Item, *, keeps_owners: bool, several: bool) -> None:
+        destination = self._step.destination
+        if self._step.unpack and not item.is_directory and _is_archive(item.entries[0]):
+            raise Unsupported(
+                f"ADD of the archive {item.name!r} would unpack it, which is not there yet",
+                "COPY it and unpack it in a RUN, or add --unpack=false",
+            )
+        if item.is_directory:
+            with self._directory(root, destination) as (fd, path):
+                _Writer(fd, path, self._look, self._linked, keeps_owners=keeps_owners).contents(item.entries[1:])
+            return
+        into = destination.endswith("/") or several or self._is_directory(root, destination)
+        directory, name = (destination, item.name) if into else os.path.split(destination)
+        with self._directory(root, directory) as (fd, path):
+            entry = item.entries[0]._replace(target=name)
+            _Writer(fd, path, self._look, self._linked, keeps_owners=keeps_owners).contents([entry])
+
+    def _inline(self, root: int, file: InlineFile) -> None:
+        destination = self._step.destination
+        into = destination.endswith("/") or self._is_directory(root, destination)
+        directory, name = (destination, file.name) if into else os.path.split(destination)
+        with self._directory(root, directory) as (fd, _):
+            _clear(fd, name)
+            mode = INLINE_MODE if self._look.mode is None else self._look.mode
+            target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=fd)
+            with open(target, "wb") as stream:
+                stream.write(file.content.encode())
+                stream.flush()
+                os.fchown(target, *(self._look.owner or (0, 0)))
+                os.fchmod(target, mode)
+                when = self._look.epoch if self._look.epoch is not None else 0
+                os.utime(target, (when, when))
+
+    def _is_directory(self, root: int, path: str) -> bool:
+        try:
+            os.close(files.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY))
+        except OSError:
+            return False
+        return True
+
+    def _directory(self, root: int, path: str) -> _Made:
+        return _Made(root, path, self._look.owner, str(self._path))
+
+
+class _Made:
+    """A directory of the tree, made with its parents where missing, open for the block."""
+
+    def __init__(self, root: int, path: str, owner: tuple[int, int] | None, base: str) -> None:
+        self._root, self._place, self._owner, self._base = root, path, owner, base
+        self._fd = -1
+
+    def __enter__(self) -> tuple[int, str]:
+        current = "/"
+        fd = os.dup(self._root)
+        for name in (part for part in self._place.split("/") if part and part != "."):
+            current = f"{current.rstrip('/')}/{name}"
+            try:
+                following = files.open_in_root(self._root, current, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                os.mkdir(name, PARENT_MODE, dir_fd=fd)
+                following = files.open_in_root(self._root, current, os.O_RDONLY | os.O_DIRECTORY)
+                os.fchmod(following, PARENT_MODE)
+                if self._owner:
+                    os.fchown(following, *self._owner)
+            except NotADirectoryError as error:
+                os.close(fd)
+                raise Invalid(f"destination {self._place!r}: {current!r} is there and is no directory") from error
+            os.close(fd)
+            fd = following
+        self._fd = fd
+        return fd, os.readlink(f"/proc/self/fd/{fd}")
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+class _Writer:
+    """Writes entries into one open directory; ``linked`` remembers where files with several names went."""
+
+    def __init__(
+        self, fd: int, path: str, look: Appearance, linked: dict[tuple[int, int], str], *, keeps_owners: bool
+    ) -> None:
+        self._top = fd
+        self._path = path
+        self._look = look
+        self._linked = linked
+        self._keeps = keeps_owners
+        self._open: list[tuple[str, int, Entry]] = []
+
+    def contents(self, entries: list[Entry]) -> None:
+        """Write entries, which come directories first; each one's parent is the top or came before."""
+        try:
+            for entry in entries:
+                parent, _, name = entry.target.rpartition("/")
+                self._leave(parent)
+                fd = self._open[-1][1] if self._open else self._top
+                if entry.is_directory:
+                    self._enter(fd, name, entry)
+                else:
+                    self._write(fd, name, entry)
+        finally:
+            self._leave(None)
+
+    def _leave(self, parent: str | None) -> None:
+        """Close directories until the parent is the innermost; their times are set last, when nothing is added."""
+        while self._open and self._open[-1][0] != parent:
+            _, fd, entry = self._open.pop()
+            self._dress(fd, entry)
+            os.close(fd)
+
+    def _enter(self, fd: int, name: str, entry: Entry) -> None:
+        try:
+            os.mkdir(name, 0o700, dir_fd=fd)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                raise Invalid(f"directory {entry.target!r} cannot replace a file of the same name") from None
+        child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        self._open.append((entry.target, child, entry))
+
+    def _write(self, fd: int, name: str, entry: Entry) -> None:
+        status = entry.status
+        _clear(fd, name)
+        mode = status.st_mode
+        if stat.S_ISREG(mode):
+            if status.st_nlink > 1 and self._link(fd, name, entry):
+                return
+            self._file(fd, name, entry)
+            return
+        if stat.S_ISLNK(mode):
+            os.symlink(os.readlink(entry.path), name, dir_fd=fd)
+        else:
+            os.mknod(name, mode, status.st_rdev, dir_fd=fd)
+            os.chmod(name, self._mode(status), dir_fd=fd)
+        uid, gid = self._owner(status)
+        os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+        os.utime(name, ns=self._times(status), dir_fd=fd, follow_symlinks=False)
+
+    def _link(self, fd: int, name: str, entry: Entry) -> bool:
+        inode = (entry.status.st_dev, entry.status.st_ino)
+        first = self._linked.get(inode)
+        if first is None:
+            self._linked[inode] = os.path.join(os.readlink(f"/proc/self/fd/{fd}"), name)
+            return False
+        os.link(first, name, dst_dir_fd=fd, follow_symlinks=False)
+        return True
+
+    def _file(self, fd: int, name: str, entry: Entry) -> None:
+        source = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            target = os.open(
+                name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd
+            )
+            try:
+                if entry.status.st_size:
+                    files.copy_range(source, target, entry.status.st_size)
+                self._dress(target, entry)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+
+    def _dress(self, fd: int, entry: Entry) -> None:
+        status = entry.status
+        uid, gid = self._owner(status)
+        os.fchown(fd, uid, gid)
+        os.fchmod(fd, self._mode(status))
+        if self._keeps:
+            for key, value in portable_xattrs(entry):
+                with suppress(OSError):  # a file system without this kind of attribute
+                    os.setxattr(fd, key, value)
+        os.utime(fd, ns=self._times(status))
+
+    def _owner(self, status: os.stat_result) -> tuple[int, int]:
+        if self._look.owner is not None:
+            return self._look.owner
+        return (status.st_uid, status.st_gid) if self._keeps else (0, 0)
+
+    def _mode(self, status: os.stat_result) -> int:
+        return stat.S_IMODE(status.st_mode) if self._look.mode is None else self._look.mode
+
+    def _times(self, status: os.stat_result) -> tuple[int, int]:
+        when = status.st_mtime_ns // 1_000_000_000
+        if self._look.epoch is not None:
+            when = min(when, self._look.epoch)
+        return (when * 1_000_000_000, when * 1_000_000_000)
+
+
+def _clear(fd: int, name: str) -> None:
+    """Make room for a file. ``Invalid`` where a directory is in the way."""
+    try:
+        os.unlink(name, dir_fd=fd)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        raise Invalid(f"file {name!r} cannot replace a directory of the same name") from None
+
+
+def _is_archive(entry: Entry) -> bool:
+    """Whether ADD would unpack it: what BuildKit recognises by content, a tar archive, compressed or not."""
+    if not stat.S_ISREG(entry.status.st_mode):
+        return False
+    with open(entry.path, "rb") as stream:
+        head = stream.read(512)
+    return head.startswith(_MAGIC) or head[_TAR_MAGIC_AT : _TAR_MAGIC_AT + 5] == b"ustar"

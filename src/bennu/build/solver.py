@@ -1,0 +1,266 @@
+"""The solver: from a graph to the tree of its result, running only what no record answers.
+
+Demand comes from the result. A vertex first looks for a record under its definition key, which needs no tree of any
+input; only where that misses are its inputs demanded, independent ones at once, each vertex once. What runs holds a
+lock on its key, so that two builds on one store do a step once. The first failure cancels the rest. ``keys`` holds
+the theory of keys.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from bennu.build import keys
+from bennu.build.cache import Found, StepCache
+from bennu.build.graph import Base, Copy, Graph, Step, Vertex
+from bennu.build.keys import Key
+from bennu.build.progress import Broken, Cached, Event, Finished, Listener, Output, Started
+from bennu.config import Settings
+from bennu.digest import Digest, encoded
+from bennu.errors import BennuError, Failed
+from bennu.host import locks
+from bennu.store.base import CommittedSnapshot
+
+LOCK_BUCKET_DIGITS: Final = 3
+Emit = Callable[[str, bytes], None]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a vertex came to: the identity that its dependants have in their keys, and the record of its tree."""
+
+    identity: Digest
+    found: Found | None = None
+    tree: CommittedSnapshot | None = None
+
+
+class Executor(Protocol):
+    """Runs steps. ``builder`` has the real one; tests have one in memory."""
+
+    def base(self, step: Base) -> CommittedSnapshot:
+        """The tree of an image."""
+        ...
+
+    def content(self, step: Copy, source: CommittedSnapshot | None) -> Digest:
+        """The content that a COPY takes; from the build context where ``source`` is None."""
+        ...
+
+    def run(
+        self, vertex: Vertex, trees: tuple[CommittedSnapshot | None, ...], emit: Emit, cancel: threading.Event
+    ) -> CommittedSnapshot:
+        """Run a step on its parent's tree (first) and, for a COPY, its source's (second)."""
+        ...
+
+
+class Solver:
+    """One solution of one graph."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        executor: Executor,
+        cache: StepCache,
+        settings: Settings,
+        listener: Listener,
+        *,
+        use_cache: bool = True,
+        epoch: int | None = None,
+    ) -> None:
+        self._graph = graph
+        self._executor = executor
+        self._cache = cache
+        self._settings = settings
+        self._listener = listener
+        self._use_cache = use_cache
+        self._epoch = epoch
+        self._cancel = threading.Event()
+        self._tasks = {index: _Task() for index in range(len(graph.vertices))}
+        self._numbers: dict[int, int] = {}
+        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+        self.used: set[Digest] = set()
+
+    def solve(self, result: int) -> CommittedSnapshot:
+        """The tree of a vertex. Raises what the first failing step raised; Ctrl-C ends every step first."""
+        self._numbers = {index: number for number, index in enumerate(self._graph.needed(result), 1)}
+        answer: list[CommittedSnapshot] = []
+        thread = threading.Thread(target=lambda: answer.extend(self._attempt(result)), name="bennu-solver")
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(0.2)
+        except KeyboardInterrupt:
+            self._cancel.set()
+            thread.join()
+            raise
+        if self._failure is not None:
+            raise self._failure
+        self._cache.touch(self.used)
+        return answer[0]
+
+    def _attempt(self, result: int) -> list[CommittedSnapshot]:
+        try:
+            return [self._tree(result)]
+        except BaseException as error:  # noqa: BLE001 - raised again by ``solve``, in the caller's thread
+            self._fail(error)
+            return []
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            if self._failure is None:
+                self._failure = error
+        self._cancel.set()
+
+    # demand
+
+    def _identity(self, index: int | None) -> Digest:
+        return keys.SCRATCH if index is None else self._looked_up(index).identity
+
+    def _tree(self, index: int) -> CommittedSnapshot:
+        """The tree of a vertex, found or made."""
+        task = self._tasks[index]
+        with task.lock:
+            if task.result is not None and task.result.tree is not None:
+                return task.result.tree
+            vertex = self._graph.vertices[index]
+            if isinstance(vertex.step, Base):
+                tree = self._executor.base(vertex.step)
+                self._tell(Cached(self._numbers[index], vertex.label))
+                task.result = Result(keys.base_identity(vertex.step), None, tree)
+                return tree
+            known = self._look_up(index, task)
+            found = None if known.found is None else self._cache.tree(known.found)
+            if found is not None:
+                self._tell(Cached(self._numbers[index], vertex.label))
+                task.result = Result(known.identity, known.found, found)
+                return found
+            task.result = self._make(index, vertex, task.keys)
+            assert task.result.tree is not None
+            return task.result.tree
+
+    def _looked_up(self, index: int) -> Result:
+        task = self._tasks[index]
+        with task.lock:
+            return self._look_up(index, task)
+
+    def _look_up(self, index: int, task: _Task) -> Result:
+        """What is known of a vertex without running it; under the task's lock."""
+        if task.result is not None:
+            return task.result
+        vertex = self._graph.vertices[index]
+        step = vertex.step
+        if isinstance(step, Base):
+            task.result = Result(keys.base_identity(step))
+            return task.result
+        parent = self._identity(step.parent)
+        if isinstance(step, Copy):
+            found = self._copy_found(step, parent, task)
+        else:
+            task.keys = [keys.definition_key(step, parent, epoch=self._epoch)]
+            found = self._find(task.keys[0])
+        task.result = Result(found.identity if found else task.keys[0].digest, found)
+        return task.result
+
+    def _copy_found(self, step: Copy, parent: Digest, task: _Task) -> Found | None:
+        if step.source is None:
+            content = self._executor.content(step, None) if step.sources else keys.SCRATCH
+            task.keys = [keys.definition_key(step, parent, source=content, epoch=self._epoch)]
+            return self._find(task.keys[0])
+        definition = keys.definition_key(step, parent, source=self._identity(step.source), epoch=self._epoch)
+        task.keys = [definition]
+        found = self._find(definition)
+        if found is not None:
+            return found
+        content = self._executor.content(step, self._tree(step.source))
+        task.keys.append(keys.content_key(step, parent, content, epoch=self._epoch))
+        found = self._find(task.keys[1])
+        if found is not None:
+            label = "found by content"
+            self._cache.record([definition], found.identity, found.snapshot, label)
+        return found
+
+    def _find(self, key: Key) -> Found | None:
+        if not self._use_cache:
+            return None
+        found = self._cache.find(key.digest)
+        if found is not None:
+            self.used.add(key.digest)
+        return found
+
+    # running
+
+    def _make(self, index: int, vertex: Vertex, known: list[Key]) -> Result:
+        trees = self._inputs(vertex.step)
+        if self._cancel.is_set():
+            raise Failed("cancelled", status=137)
+        bucket = encoded(known[0].digest)[:LOCK_BUCKET_DIGITS]
+        with locks.held(self._settings.locks / f"step-{bucket}.lock", subject=vertex.label):
+            found = self._find(known[0])  # another build may have been at it meanwhile
+            tree = None if found is None else self._cache.tree(found)
+            if found is not None and tree is not None:
+                self._tell(Cached(self._numbers[index], vertex.label))
+                return Result(found.identity, found, tree)
+            return self._execute(index, vertex, known, trees)
+
+    def _execute(
+        self, index: int, vertex: Vertex, known: list[Key], trees: tuple[CommittedSnapshot | None, ...]
+    ) -> Result:
+        number = self._numbers[index]
+        started = time.monotonic()
+        self._tell(Started(number, vertex.label))
+
+        def emit(stream: str, data: bytes) -> None:
+            self._tell(Output(number, vertex.label, "stderr" if stream == "stderr" else "stdout", data))
+
+        try:
+            tree = self._executor.run(vertex, trees, emit, self._cancel)
+        except BaseException as error:
+            seconds = time.monotonic() - started
+            reason = error.message if isinstance(error, BennuError) else str(error) or type(error).__name__
+            cancelled = self._cancel.is_set()
+            self._tell(Broken(number, vertex.label, seconds=seconds, reason=reason, cancelled=cancelled))
+            self._fail(error)
+            raise
+        identity = known[0].digest
+        self._cache.record(known, identity, tree.id, vertex.label)
+        self._tell(Finished(number, vertex.label, seconds=time.monotonic() - started))
+        return Result(identity, Found(identity, tree.id), tree)
+
+    def _inputs(self, step: Step) -> tuple[CommittedSnapshot | None, ...]:
+        """The trees that a step reads, made at once where they are independent."""
+        assert not isinstance(step, Base)
+        wanted = (step.parent, step.source) if isinstance(step, Copy) else (step.parent,)
+        both = [index for index in wanted if index is not None]
+        if len(both) == 2 and both[0] != both[1]:
+            failures: list[BaseException] = []
+            beside = threading.Thread(target=lambda: self._beside(both[1], failures), name="bennu-solver")
+            beside.start()
+            try:
+                self._tree(both[0])
+            finally:
+                beside.join()
+            if failures:
+                raise failures[0]
+        return tuple(None if index is None else self._tree(index) for index in wanted)
+
+    def _beside(self, index: int, failures: list[BaseException]) -> None:
+        try:
+            self._tree(index)
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            failures.append(error)
+
+    def _tell(self, event: Event) -> None:
+        self._listener(event)
+
+
+class _Task:
+    """What is known of one vertex; its lock is held by whoever finds out. Inputs come first, so no cycle can wait."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.keys: list[Key] = []
+        self.result: Result | None = None

@@ -1,0 +1,204 @@
+"""Where COPY takes files from: the build context, or the mounted tree of another step; and which of them it takes.
+
+``SourceTree.select`` finds what a step's sources mean, by Docker's rules: wildcards as in Go's filepath.Match, a
+symbolic link that is a source itself is followed, links below are copied as links, and nothing leads out of the root
+(openat2 with RESOLVE_IN_ROOT). ``.dockerignore`` prunes the walk. Only what the sources need is walked. ``contents``
+keys a ``Selection``, ``copying`` writes it.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bennu.build.graph import Copy
+from bennu.dockerfile import ignore
+from bennu.dockerfile.ignore import Rules, Verdict
+from bennu.dockerfile.match import Pattern, has_wildcards, split_wildcards
+from bennu.errors import NotFound, Unsupported
+from bennu.host import files
+
+_NO_RULES: Final = Rules(())
+
+
+class Entry(NamedTuple):
+    """One file, directory or link. ``target`` is relative to its item, empty for the item itself."""
+
+    target: str
+    path: str
+    status: os.stat_result
+
+    @property
+    def is_directory(self) -> bool:
+        """A directory, and no link to one."""
+        return stat.S_ISDIR(self.status.st_mode)
+
+
+class Item(NamedTuple):
+    """One source, found: the name it was asked for by, and its entries, directories before what is in them."""
+
+    name: str
+    entries: list[Entry]
+
+    @property
+    def is_directory(self) -> bool:
+        """Its contents are copied, not itself."""
+        return self.entries[0].is_directory
+
+
+class Selection(NamedTuple):
+    """All that one COPY takes. ``keeps_owners``: owners count and are kept; a context's files are root's."""
+
+    items: list[Item]
+    keeps_owners: bool
+    root: str
+
+    @property
+    def walked(self) -> int:
+        """How many entries were walked."""
+        return sum(len(item.entries) for item in self.items)
+
+
+class SourceTree:
+    """A tree to copy from. ``what`` names it in errors: ``the build context``, ``stage 'build'``."""
+
+    def __init__(self, root: Path, *, what: str, rules: Rules | None = None, keeps_owners: bool) -> None:
+        self.root = Path(os.path.realpath(root))
+        self.what = what
+        self.rules = rules or _NO_RULES
+        self.keeps_owners = keeps_owners
+
+    def select(self, step: Copy) -> Selection:
+        """What a step takes. ``NotFound`` for a source that is not there."""
+        exclude = Rules(step.exclude) if step.exclude else None
+        with files.directory(self.root) as fd:
+            items = [
+                self._item(name, path, exclude) for source in step.sources for name, path in self._find(fd, source)
+            ]
+        return Selection(items, self.keeps_owners, str(self.root))
+
+    def _find(self, root: int, source: str) -> Iterator[tuple[str, str]]:
+        """Name and real path (relative to the root) of each file that a source means."""
+        source = posixpath.normpath("/" + source).lstrip("/")
+        if not has_wildcards(source):
+            real = self._resolve(root, source)
+            if real is None or (real and self.rules.excludes(real)):
+                raise self._missing(source, excluded=real is not None)
+            yield posixpath.basename(source), real
+            return
+        found = sorted(self._matches(root, source))
+        for path in found:
+            real = self._resolve(root, path)
+            if real is not None and not self.rules.excludes(real):
+                yield posixpath.basename(path), real
+
+    def _matches(self, root: int, source: str) -> Iterator[str]:
+        start, _ = split_wildcards(source)
+        pattern = Pattern(source)
+        depth = source.count("/")
+        real = self._resolve(root, start)
+        if real is None:
+            return
+        todo = [(start, real)]
+        while todo:
+            name, real = todo.pop()
+            with os.scandir(self._absolute(real)) as entries:
+                for entry in entries:
+                    path = posixpath.join(name, entry.name) if name else entry.name
+                    if path.count("/") == depth:
+                        if pattern.matches(path):
+                            yield path
+                    elif pattern.may_match_below(path) and entry.is_dir(follow_symlinks=False):
+                        todo.append((path, posixpath.join(real, entry.name)))
+
+    def _resolve(self, root: int, path: str) -> str | None:
+        """The real path of a source, links followed inside the root; None if it is not there."""
+        try:
+            fd = files.open_in_root(root, "/" + path, os.O_PATH)
+        except OSError:
+            return None
+        try:
+            real = os.readlink(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+        return os.path.relpath(real, self.root) if real != str(self.root) else ""
+
+    def _absolute(self, path: str) -> str:
+        return os.path.join(self.root, path) if path else str(self.root)
+
+    def _item(self, name: str, path: str, exclude: Rules | None) -> Item:
+        absolute = self._absolute(path)
+        status = os.lstat(absolute)
+        entries = [Entry("", absolute, status)]
+        if stat.S_ISDIR(status.st_mode):
+            verdict = self.rules.root
+            for depth in range(1, path.count("/") + 2 if path else 1):
+                verdict = self.rules.verdict("/".join(path.split("/")[:depth]), verdict)
+            walk = _Walk(self.rules, exclude or _NO_RULES, entries)
+            walk.below(absolute, path, "", (verdict, walk.exclude.root))
+        elif stat.S_ISSOCK(status.st_mode):
+            raise Unsupported(f"source {name!r} in {self.what} is a socket, which cannot be copied")
+        return Item(name, entries)
+
+    def _missing(self, source: str, *, excluded: bool) -> NotFound:
+        if excluded:
+            return NotFound(
+                f"{'/' + source!r} is left out of {self.what} by .dockerignore",
+                "add a pattern with ! that takes it back",
+            )
+        return NotFound(
+            f"{'/' + source!r} is not in {self.what}", f"paths start at {self.root}" if not self.keeps_owners else None
+        )
+
+
+class _Walk:
+    """One walk of a directory: what neither rules leave out, sorted by name."""
+
+    def __init__(self, rules: Rules, exclude: Rules, entries: list[Entry]) -> None:
+        self.rules = rules
+        self.exclude = exclude
+        self.entries = entries
+
+    def below(self, directory: str, path: str, target: str, above: tuple[Verdict, Verdict]) -> None:
+        """Add what is in a directory: ``path`` is its place below the root, ``target`` below the item."""
+        with os.scandir(directory) as listing:
+            found = sorted(listing, key=lambda entry: entry.name)
+        for entry in found:
+            here = f"{path}/{entry.name}" if path else entry.name
+            to = f"{target}/{entry.name}" if target else entry.name
+            verdict, out = above
+            if self.rules.patterns:
+                verdict = self.rules.verdict(here, verdict)
+            if self.exclude.patterns:
+                out = self.exclude.verdict(to, out)
+            left_out = verdict.excluded or out.excluded
+            is_directory = entry.is_dir(follow_symlinks=False)
+            if left_out and not (is_directory and verdict.descend and out.descend):
+                continue
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISSOCK(status.st_mode):
+                continue  # no tool copies sockets
+            position = len(self.entries)
+            self.entries.append(Entry(to, entry.path, status))
+            if is_directory:
+                self.below(entry.path, here, to, (verdict, out))
+                if left_out and len(self.entries) == position + 1:
+                    del self.entries[position]  # nothing in it came back in
+
+
+def load_rules(context: Path, dockerfile: Path | None) -> Rules:
+    """The ignore rules of a context: of ``<Dockerfile>.dockerignore`` if there is one, else of ``.dockerignore``."""
+    candidates = [context / ".dockerignore"]
+    if dockerfile is not None:
+        candidates.insert(0, dockerfile.with_name(dockerfile.name + ".dockerignore"))
+    for candidate in candidates:
+        try:
+            text = candidate.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        return ignore.parse(text, str(candidate))
+    return _NO_RULES
