@@ -1,8 +1,9 @@
 """Links, addresses, routes and network namespaces, over rtnetlink.
 
-A replica's plug into a bridge takes six requests; as netlink messages that is 2.3 ms, most of it the kernel's, where
-two runs of ip(8) take 8 ms, so this module speaks the protocol itself (rtnetlink(7); include/uapi/linux/rtnetlink.h,
-if_link.h). It owns no policy: ``runtime.networks`` chooses names and addresses, ``nftables`` holds the firewall.
+A replica's plug into a bridge takes six requests; as netlink messages that is 2.5 ms, most of it the kernel's, where
+two runs of ip(8) take 7 ms, so this module speaks the protocol itself (``netlink``; kinds and structures are those of
+include/uapi/linux/rtnetlink.h and if_link.h). It owns no policy: ``runtime.networks`` chooses names and addresses,
+``nftables`` holds the firewall.
 
 A namespace is named by a bind mount on a file of the caller's choice. Unlinking that file takes the mount out of
 every other mount namespace too, so a namespace ends with its last process even though each container's supervisor
@@ -22,11 +23,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, ip_address
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from bennu.errors import Failed
 from bennu.host import mounts, syscalls
 from bennu.host.namespaces import in_namespace, in_new_network
+from bennu.host.netlink import CREATE, EXCLUSIVE, Netlink, attribute, attributes, number, text
 
 INTERFACES: Final = Path("/sys/class/net")
 NAME_LENGTH: Final = 15  # IFNAMSIZ without the terminating zero
@@ -34,8 +36,6 @@ NAME_LENGTH: Final = 15  # IFNAMSIZ without the terminating zero
 _NEWLINK, _DELLINK, _SETLINK = 16, 17, 19
 _NEWADDR, _DELADDR = 20, 21
 _NEWROUTE, _GETROUTE = 24, 26
-_ERROR, _DONE = 2, 3
-_REQUEST, _ACK, _CREATE, _EXCLUSIVE, _DUMP = 0x1, 0x4, 0x400, 0x200, 0x300
 _NESTED: Final = 0x8000
 _UP: Final = 1
 _LINK_ADDRESS, _LINK_NAME, _LINK_MASTER, _LINK_PROTINFO, _LINK_INFO, _LINK_NS_FD = 1, 3, 10, 12, 18, 28
@@ -63,64 +63,6 @@ class Plug:
     gateway: IPv4Address | None = None
 
 
-class Netlink:
-    """A netlink socket of the calling thread's network namespace. ``OSError`` with the kernel's errno."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self._socket.bind((0, 0))
-        self._sequence = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def request(self, kind: int, body: bytes, flags: int = 0) -> None:
-        """Send a request and wait for the kernel's answer."""
-        self._send(kind, body, flags | _ACK)
-        for answer, payload in self._messages():
-            if answer == _ERROR:
-                code = -struct.unpack_from("=i", payload)[0]
-                if code:
-                    raise OSError(code, os.strerror(code))
-                return
-
-    def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
-        """The payloads of all objects of a kind."""
-        self._send(kind, body, _DUMP)
-        while True:
-            for answer, payload in self._messages():
-                if answer == _DONE:
-                    return
-                yield payload
-
-    def _send(self, kind: int, body: bytes, flags: int) -> None:
-        self._sequence += 1
-        header = struct.pack("=IHHII", 16 + len(body), kind, _REQUEST | flags, self._sequence, 0)
-        self._socket.send(header + body)
-
-    def _messages(self) -> Iterator[tuple[int, bytes]]:
-        data = self._socket.recv(1 << 17)
-        while len(data) >= 16:
-            length, kind = struct.unpack_from("=IH", data)
-            yield kind, data[16:length]
-            data = data[(length + 3) & ~3 :]
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    return struct.pack("=HH", len(data) + 4, kind) + data + bytes(-len(data) % 4)
-
-
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
-
-
-def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
-
-
 def _link(index: int = 0, flags: int = 0, *, family: int = 0) -> bytes:
     return struct.pack("=BxHiII", family, 0, index, flags, flags)
 
@@ -133,12 +75,12 @@ def _index(name: str) -> int:
 
 
 def _mac(value: str) -> bytes:
-    return _attribute(_LINK_ADDRESS, bytes.fromhex(value.replace(":", "")))
+    return attribute(_LINK_ADDRESS, bytes.fromhex(value.replace(":", "")))
 
 
 def _address(index: int, address: IPv4Interface) -> bytes:
     header = struct.pack("=BBBBI", socket.AF_INET, address.network.prefixlen, 0, _SCOPE_UNIVERSE, index)
-    return header + _attribute(_LOCAL, address.packed) + _attribute(_ADDRESS, address.packed)
+    return header + attribute(_LOCAL, address.packed) + attribute(_ADDRESS, address.packed)
 
 
 def exists(name: str) -> bool:
@@ -176,17 +118,10 @@ def occupied() -> tuple[IPv4Network, ...]:
     with Netlink() as netlink:
         for payload in netlink.dump(_GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8)):
             prefix = payload[1]
-            destination = dict(_attributes(payload[12:])).get(_ROUTE_DESTINATION)
+            destination = dict(attributes(payload[12:])).get(_ROUTE_DESTINATION)
             if prefix and destination is not None and payload[7] in {_TYPE_UNICAST, _TYPE_LOCAL}:
                 found.add(IPv4Network((destination, prefix)))
     return tuple(sorted(found))
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        yield kind, data[4:length]
-        data = data[(length + 3) & ~3 :]
 
 
 def ensure_bridge(name: str, address: IPv4Interface, mac: str, others: tuple[IPv4Address, ...] = ()) -> None:
@@ -196,16 +131,16 @@ def ensure_bridge(name: str, address: IPv4Interface, mac: str, others: tuple[IPv
     learn it again with each replica that comes or goes.
     """
     with _translated(f"bridge {name!r}"), Netlink() as netlink:
-        kind = _attribute(_LINK_INFO, _text(_INFO_KIND, "bridge"))
+        kind = attribute(_LINK_INFO, text(_INFO_KIND, "bridge"))
         with _allowing(errno.EEXIST):
-            netlink.request(_NEWLINK, _link() + _text(_LINK_NAME, name) + _mac(mac) + kind, _CREATE | _EXCLUSIVE)
+            netlink.request(_NEWLINK, _link() + text(_LINK_NAME, name) + _mac(mac) + kind, CREATE | EXCLUSIVE)
         _without_ipv6(name)
         # packets for 127.0.0.1 that a map sends to a replica, and their answers; the firewall stops all others
         _write(f"/proc/sys/net/ipv4/conf/{name}/route_localnet", "1")
         index = _index(name)
         for one in (address, *(IPv4Interface((other, 32)) for other in others)):
             with _allowing(errno.EEXIST):
-                netlink.request(_NEWADDR, _address(index, one), _CREATE | _EXCLUSIVE)
+                netlink.request(_NEWADDR, _address(index, one), CREATE | EXCLUSIVE)
         netlink.request(_NEWLINK, _link(index, _UP))
 
 
@@ -213,7 +148,7 @@ def add_address(name: str, address: IPv4Address) -> None:
     """Give an interface one more address, of which only the host answers. Not an error if it has it."""
     with _translated(f"address {str(address)!r} on {name!r}"), Netlink() as netlink, _allowing(errno.EEXIST):
         body = _address(_index(name), IPv4Interface((address, 32)))
-        netlink.request(_NEWADDR, body, _CREATE | _EXCLUSIVE)
+        netlink.request(_NEWADDR, body, CREATE | EXCLUSIVE)
 
 
 def remove_address(name: str, address: IPv4Address) -> None:
@@ -269,18 +204,18 @@ def plug(plug: Plug) -> None:
     with _translated(f"interface {plug.interface!r} of {str(plug.netns)!r}"), Netlink() as netlink:
         netns = os.open(plug.netns, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            peer = _link() + _text(_LINK_NAME, plug.interface) + _mac(plug.mac) + _number(_LINK_NS_FD, netns)
-            data = _attribute(_INFO_DATA, _attribute(_VETH_PEER, peer))
-            info = _attribute(_LINK_INFO, _text(_INFO_KIND, "veth") + data)
-            netlink.request(_NEWLINK, _link() + _text(_LINK_NAME, plug.port) + info, _CREATE | _EXCLUSIVE)
+            peer = _link() + text(_LINK_NAME, plug.interface) + _mac(plug.mac) + number(_LINK_NS_FD, netns)
+            data = attribute(_INFO_DATA, attribute(_VETH_PEER, peer))
+            info = attribute(_LINK_INFO, text(_INFO_KIND, "veth") + data)
+            netlink.request(_NEWLINK, _link() + text(_LINK_NAME, plug.port) + info, CREATE | EXCLUSIVE)
         finally:
             os.close(netns)
         in_namespace(plug.netns, syscalls.CLONE_NEWNET, lambda: _configure(plug))
         _without_ipv6(plug.port)
         port, bridge = _index(plug.port), _index(plug.bridge)
-        netlink.request(_NEWLINK, _link(port, _UP) + _number(_LINK_MASTER, bridge))
+        netlink.request(_NEWLINK, _link(port, _UP) + number(_LINK_MASTER, bridge))
         # a replica that calls its own service by a published UDP port gets its packet back through its own port
-        hairpin = _attribute(_LINK_PROTINFO | _NESTED, _attribute(_BRIDGE_PORT_HAIRPIN, b"\1"))
+        hairpin = attribute(_LINK_PROTINFO | _NESTED, attribute(_BRIDGE_PORT_HAIRPIN, b"\1"))
         netlink.request(_SETLINK, _link(port, family=socket.AF_BRIDGE) + hairpin)
 
 
@@ -288,14 +223,14 @@ def _configure(plug: Plug) -> None:
     _without_ipv6(plug.interface)
     index = _index(plug.interface)
     with Netlink() as netlink:
-        netlink.request(_NEWADDR, _address(index, plug.address), _CREATE | _EXCLUSIVE)
+        netlink.request(_NEWADDR, _address(index, plug.address), CREATE | EXCLUSIVE)
         netlink.request(_NEWLINK, _link(index, _UP))
         if plug.gateway is not None:
             header = struct.pack(
                 "=BBBBBBBBI", socket.AF_INET, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _TYPE_UNICAST, 0
             )
-            way = _attribute(_ROUTE_GATEWAY, plug.gateway.packed) + _number(_ROUTE_OIF, index)
-            netlink.request(_NEWROUTE, header + way, _CREATE | _EXCLUSIVE)
+            way = attribute(_ROUTE_GATEWAY, plug.gateway.packed) + number(_ROUTE_OIF, index)
+            netlink.request(_NEWROUTE, header + way, CREATE | EXCLUSIVE)
 
 
 def listeners() -> dict[int, tuple[IPv4Address | IPv6Address, int]]:
