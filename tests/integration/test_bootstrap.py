@@ -36,6 +36,7 @@ def test_the_same_packages_give_the_same_image(tmp_path):
         image = store.images.resolve("debian:bookworm-slim")
         root = store.snapshots.directory(store.images.snapshot(image))
         assert (root / "usr/bin/apt-get").exists()
+        assert os.readlink(root / "bin") == "usr/bin"
         assert list((root / "dev").iterdir()) == []
         assert (root / "etc/hostname").read_bytes() == b""
         assert not any((root / "usr/share/man").glob("man*/*"))
