@@ -14,7 +14,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ Version = Literal["v1", "v2"]
 
 MOUNT: Final = Path("/sys/fs/cgroup")
 _FREEZER: Final = MOUNT / "freezer"
+_JOIN: Final = 'echo 0 > "$0" && read -r go && exec "$@" </dev/null'
 KILL_ATTEMPTS: Final = 200
 KILL_PAUSE_SECONDS: Final = 0.01
 
@@ -59,11 +60,16 @@ def has_swap_limit() -> bool:
     return version() == "v2" or (MOUNT / "memory/memory.memsw.limit_in_bytes").exists()
 
 
-def separate(name: str, pid: int) -> None:
-    """Move a process into the group ``name`` of the hierarchy that a service manager kills by, making the group."""
+def separated(name: str, argv: Sequence[str]) -> list[str]:
+    """The command line of a program that is in the group ``name`` before it does anything; the group is made.
+
+    It is the hierarchy's that a service manager kills by. The program waits for a line on its standard input, and is
+    never started if that ends first: whoever starts it can be killed at any moment, and there will be nothing outside
+    the group. That takes a shell between; its script is fixed, the words are its parameters.
+    """
     group = _manager_hierarchy() / name
     group.mkdir(exist_ok=True)
-    (group / "cgroup.procs").write_text(f"{pid}\n", encoding="ascii")
+    return ["/bin/sh", "-c", _JOIN, str(group / "cgroup.procs"), *argv]
 
 
 def leave(name: str) -> None:
@@ -134,7 +140,7 @@ def freeze(name: str) -> None:
 def thaw(name: str) -> None:
     """Let a group's processes run on, so that they can be ended. Not an error where there is no such group."""
     base, file, value = (MOUNT, "cgroup.freeze", "0") if version() == "v2" else (_FREEZER, "freezer.state", "THAWED")
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, OSError):  # ENODEV: it is being removed
         (base / name / file).write_text(value, encoding="ascii")
 
 

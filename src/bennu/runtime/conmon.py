@@ -1,7 +1,8 @@
 """conmon: one for each container, it holds the stdio, writes the log and the exit status, and outlives bennu.
 
-Owns the command line and the two pipes of its protocol: conmon waits for a byte before it does anything (so that it can
-be put into its control group first), and answers with one JSON line: the pid of the container, or why there is none.
+Owns the command line and the pipes of its protocol: conmon waits for a byte before it does anything, and answers with
+one JSON line: the pid of the container, or why there is none. It is in its control group before it runs, whoever is
+killed meanwhile (``cgroups.separated``).
 For an exec that is attached to, it says when its socket is there and waits for a second byte before it runs anything.
 Source: conmon(8), and the protocol as Podman and CRI-O use it.
 """
@@ -19,7 +20,7 @@ from typing import IO, Final
 import msgspec
 
 from bennu.errors import Unavailable
-from bennu.host import process
+from bennu.host import cgroups, process
 from bennu.runtime.oci_runtime import OciRuntime, not_started, reason_in
 
 PROGRAM: Final = "conmon"
@@ -86,25 +87,33 @@ def _each(flag: str, values: Sequence[str]) -> list[str]:
     return [word for value in values for word in (flag, value)]
 
 
-def spawn(monitor: Monitor, place_in_group: Callable[[int], None], attach: Callable[[], None] | None = None) -> int:
+def spawn(monitor: Monitor, group: str, attach: Callable[[], None] | None = None) -> int:
     """Start a monitor and, by it, create its container or run its exec; the pid of the first process.
 
-    ``place_in_group`` is called with conmon's pid before that does anything, ``attach`` (of an exec) when its socket is
-    there. ``Failed`` with the runtime's own words; ``Unavailable`` if conmon is missing or does not answer.
+    ``group`` is the control group to hold it; ``attach`` (of an exec) is called when its socket is there. ``Failed``
+    with the runtime's own words; ``Unavailable`` if conmon is missing or does not answer.
     """
-    with _pipe() as (begin, go), _pipe() as (answers, answer), _pipe() as (readiness, ready):
+    if process.which(PROGRAM) is None:
+        raise process.missing((PROGRAM,))
+    with (
+        _pipe() as (gate, open_gate),
+        _pipe() as (begin, go),
+        _pipe() as (answers, answer),
+        _pipe() as (readiness, ready),
+    ):
         environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         environment |= {"_OCI_STARTPIPE": str(begin.fileno()), "_OCI_SYNCPIPE": str(answer.fileno())}
         if attach is not None:
             environment["_OCI_ATTACHPIPE"] = str(ready.fileno())
         with open(monitor.bundle / "conmon.log", "wb") as errors:
             passed = (begin.fileno(), answer.fileno(), ready.fileno())
-            child = process.spawn(monitor.argv(), stderr=errors, env=environment, pass_fds=passed, cwd=Path("/"))
+            argv = cgroups.separated(group, monitor.argv())
+            child = process.spawn(argv, stdin=gate, stderr=errors, env=environment, pass_fds=passed, cwd=Path("/"))
         try:
-            place_in_group(child.pid)
-            answer.close()
-            ready.close()
+            for end in (gate, begin, answer, ready):
+                end.close()
             with suppress(BrokenPipeError):
+                open_gate.write(b"go\n")
                 go.write(b"\0")
                 if attach is not None and _answer(readiness.fileno()):
                     attach()

@@ -193,7 +193,7 @@ def detach(containers: Containers, record: Record, wanted: Exec) -> None:
     with _prepared(containers, record, wanted, keep=True) as (place, directory):
         runtime = oci_runtime.find(containers.settings)
         monitor = _monitor(runtime, record, directory, wanted)
-        runtime.isolated(lambda: conmon.spawn(monitor, lambda pid: cgroups.separate(place.conmon_cgroup, pid)))
+        runtime.isolated(lambda: conmon.spawn(monitor, place.conmon_cgroup))
 
 
 def attach(containers: Containers, record: Record, wanted: Exec, stdio: Stdio) -> int | None:
@@ -206,9 +206,7 @@ def attach(containers: Containers, record: Record, wanted: Exec, stdio: Stdio) -
         def connected() -> None:
             connections.append(stack.enter_context(connect(directory / "attach")))
 
-        runtime.isolated(
-            lambda: conmon.spawn(monitor, lambda pid: cgroups.separate(place.conmon_cgroup, pid), connected)
-        )
+        runtime.isolated(lambda: conmon.spawn(monitor, place.conmon_cgroup, connected))
         (connection,) = connections
         with surroundings(stdio, has_terminal=wanted.terminal) as signals:
             relay = Relay(

@@ -19,7 +19,7 @@ import msgspec
 
 from bennu.config import Settings
 from bennu.errors import BennuError, Failed, Unavailable
-from bennu.host import cgroups, process
+from bennu.host import cgroups, locks, process
 from bennu.host.files import temporary_directory, write_atomic
 from bennu.host.mounts import READONLY, Bind, Tmpfs, attach
 from bennu.host.namespaces import in_private_mounts
@@ -99,6 +99,13 @@ def find(settings: Settings) -> OciRuntime:
             return OciRuntime(program, state_root(settings, program.name))
     except (FileNotFoundError, msgspec.DecodeError, KeyError, TypeError):
         pass
+    with locks.held(settings.run / "oci-runtime.lock", subject="the choice of an OCI runtime"):
+        return _choose(settings, names, programs, kept, fingerprint)
+
+
+def _choose(
+    settings: Settings, names: tuple[str, ...], programs: list[Path], kept: Path, fingerprint: list[list[object]]
+) -> OciRuntime:
     reasons: list[str] = [f"{name}: not installed" for name in names if process.which(name) is None]
     for program in programs:
         runtime = OciRuntime(program, state_root(settings, program.name))
@@ -153,7 +160,7 @@ def _identity(program: Path) -> list[object]:
 
 def probe(settings: Settings, runtime: OciRuntime) -> str | None:
     """Why this runtime cannot run a process here, or None if it can: ``true`` in a read-only view of the host."""
-    name = f"bennu-{settings.key}-probe-{os.getpid()}"
+    name = f"bennu-{settings.key}-probe-{os.urandom(4).hex()}"
     with temporary_directory(settings.run, "probe") as bundle:
         (bundle / "rootfs").mkdir()
         sandbox = Sandbox(cgroup=name, readonly=True)

@@ -119,7 +119,7 @@ class _Start:
     def run(self) -> None:
         self._mount()
         self._write_bundle()
-        conmon.spawn(self._monitor(), lambda pid: cgroups.separate(self.place.conmon_cgroup, pid))
+        conmon.spawn(self._monitor(), self.place.conmon_cgroup)
         if self.before_start is not None:
             self.before_start(self.place)
         restarts = 0 if self.before is None else self.before.restarts + 1

@@ -90,6 +90,15 @@ def monitor_pid(place: Place) -> int:
     return _pid_in(place.conmon_pidfile, cgroups.members(place.conmon_cgroup))
 
 
+def living_pid(place: Place) -> int:
+    """The pid of the monitor, else that of the container's first process, else 0: then it has ended."""
+    monitor = monitor_pid(place)
+    if monitor:
+        return monitor
+    members = cgroups.members(place.cgroup)
+    return _pid_in(place.pidfile, members) or min(members, default=0)
+
+
 def read_exit(place: Place) -> tuple[int, float] | None:
     """The exit status and when it was written, or None while there is none."""
     try:
