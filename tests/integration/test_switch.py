@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bennu.config import Settings
-from bennu.errors import Conflict, NotFound
+from bennu.errors import Conflict, Invalid, NotFound
 from bennu.host import cgroups, files, nftables, process
 from bennu.host.files import remove_tree
 from bennu.switch.config import map_entries
@@ -323,6 +323,13 @@ def test_an_address_in_use_is_a_conflict_and_changes_nothing(sets: Switch, setti
     with pytest.raises(Conflict, match="in use"):
         other.ensure([web()])
     other.remove()
+
+
+def test_an_address_that_the_host_does_not_have_is_invalid(sets: Switch):
+    elsewhere = Frontend("api", INNER, "http", (Bind("203.0.113.7", PORT),))
+    with pytest.raises(Invalid, match="203.0.113.7.*not one of this host's"):
+        sets.ensure([web(), elsewhere])
+    assert get() == "a"
 
 
 def test_a_wildcard_and_an_address_of_one_port_together(switch: Switch):

@@ -25,7 +25,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from bennu.errors import BennuError, Conflict, Failed, Unavailable
+from bennu.errors import BennuError, Conflict, Failed, Invalid, Unavailable
 from bennu.host import cgroups, files, locks, network, process
 from bennu.switch.config import Places, config_text, map_text, shape, streams
 from bennu.switch.control import Control
@@ -37,7 +37,7 @@ START_SECONDS: Final = 30.0
 END_SECONDS: Final = 5.0
 DYING_SECONDS: Final = 0.5
 _SHAPE: Final = "# shape "
-_BUSY: Final = re.compile(r"cannot bind socket \(Address already in use\).*\[([^]]*(?:\]?:\d+))\]")
+_NOT_BOUND: Final = re.compile(r"cannot bind socket \(([^)]*)\) for \[(.*)\]")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Processes:
     def start(self, state: SwitchState, previous: Generation | None) -> Generation:
         """A new generation that serves the state; it takes over the listening sockets of ``previous``, if any.
 
-        ``Conflict`` where an address is taken, ``Failed`` with HAProxy's words otherwise; then nothing has changed.
+        ``Conflict`` where an address is taken, ``Invalid`` where the host does not have it, ``Failed`` with HAProxy's words otherwise; then nothing has changed.
         """
         with locks.held(self._host_lock, subject="the listening ports of this host"):
             self._refuse_shared_addresses(state)
@@ -240,10 +240,12 @@ def _user() -> tuple[str | None, str | None]:
 
 
 def _explained(error: Failed) -> BennuError:
-    text = "\n".join(error.tail)
-    taken = _BUSY.search(text)
-    if taken:
-        return Conflict(
-            f"address {taken[1]!r} is in use by another program", "`ss -ltnp` names it; publish another port"
-        )
-    return error
+    found = _NOT_BOUND.search("\n".join(error.tail))
+    if found is None:
+        return error
+    reason, address = found.groups()
+    if reason == "Address already in use":
+        return _taken(address)
+    if reason == "Cannot assign requested address":
+        return Invalid(f"address {address!r} is not one of this host's", "`ip address` lists them")
+    return Failed(f"address {address!r}: {reason}", command=error.command, status=error.status, tail=error.tail)
