@@ -127,7 +127,23 @@ class Store:
         """What takes space, kind by kind."""
         from bennu.store.usage import all_usage
 
-        return all_usage(self.images, self.garbage, ())
+        return all_usage(self.images, self.garbage, (self._container_usage, self._volume_usage))
+
+    def _container_usage(self) -> Usage:
+        from bennu.runtime.containers import Containers
+        from bennu.store.usage import directory_usage
+
+        containers = Containers(self.settings, self.database, self.snapshots)
+        places = {containers.place(each.record).directory: each.status.is_alive for each in containers.list()}
+        return directory_usage("Containers", places)
+
+    def _volume_usage(self) -> Usage:
+        from bennu.runtime.volumes import Volumes
+        from bennu.store.usage import directory_usage
+
+        volumes = Volumes(self.settings, self.database)
+        used = {each.path: bool(volumes.users(each.name)) for each in volumes.walk()}
+        return directory_usage("Local Volumes", used)
 
 
 class Runtime(Store):

@@ -20,15 +20,17 @@ COMMAND = Command(
 
 def run(args: Arguments, context: Context) -> int:
     """Collect, name what went, and say how much space that gave."""
-    from bennu.wiring import Store
+    from bennu.wiring import Runtime
 
-    with Store(context.settings) as store:
+    with Runtime(context.settings) as store:
+        containers = 0 if args.dry_run else store.containers.sweep()
         swept = store.garbage.collect(dry_run=args.dry_run)
     verb = "would remove" if args.dry_run else "removed"
     for kind, names in (("image", swept.images), ("snapshot", swept.snapshots), ("blob", swept.blobs)):
         for name in names:
             context.print(f"{verb} {kind} {name}")
-    if swept.leftovers:
-        context.print(f"{verb} {swept.leftovers} leftovers of interrupted commands")
+    leftovers = swept.leftovers + containers
+    if leftovers:
+        context.print(f"{verb} {leftovers} leftover{'s' if leftovers > 1 else ''} of interrupted commands")
     context.print(f"Total reclaimed space: {human.size(swept.size_bytes)}")
     return 0

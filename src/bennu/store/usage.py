@@ -6,7 +6,8 @@ Images count each layer once, however many images share it. Kinds of the upper f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -25,6 +26,18 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 UsageProvider = Callable[[], Usage]
+
+
+def directory_usage(what: str, directories: Mapping[Path, bool]) -> Usage:
+    """A kind of thing that is a directory each; the value says whether it is in use."""
+    sizes = {directory: disk_usage(directory) for directory in directories}
+    return Usage(
+        what=what,
+        count=len(directories),
+        active=sum(directories.values()),
+        size_bytes=sum(sizes.values()),
+        reclaimable_bytes=sum(size for directory, size in sizes.items() if not directories[directory]),
+    )
 
 
 def image_usage(images: Images, garbage: Garbage) -> Usage:
