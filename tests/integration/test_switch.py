@@ -327,7 +327,7 @@ def test_an_address_in_use_is_a_conflict_and_changes_nothing(sets: Switch, setti
 
 def test_an_address_that_the_host_does_not_have_is_invalid(sets: Switch):
     elsewhere = Frontend("api", INNER, "http", (Bind("203.0.113.7", PORT),))
-    with pytest.raises(Invalid, match="203.0.113.7.*not one of this host's"):
+    with pytest.raises(Invalid, match=r"203\.0\.113\.7.*not one of this host's"):
         sets.ensure([web(), elsewhere])
     assert get() == "a"
 
@@ -410,7 +410,7 @@ POINTS: list[tuple[Owner, str]] = [
     (Control, "ask"),
     (process, "run"),
     (Processes, "retire"),
-    (cgroups, "separate"),
+    (cgroups, "separated"),
 ]
 CHANGES: dict[str, Callable[[Switch], None]] = {
     "activate": lambda switch: switch.activate({"web": "b"}),

@@ -92,7 +92,8 @@ class Processes:
     def start(self, state: SwitchState, previous: Generation | None) -> Generation:
         """A new generation that serves the state; it takes over the listening sockets of ``previous``, if any.
 
-        ``Conflict`` where an address is taken, ``Invalid`` where the host does not have it, ``Failed`` with HAProxy's words otherwise; then nothing has changed.
+        ``Conflict`` where an address is taken, ``Invalid`` where the host does not have it, ``Failed`` with HAProxy's
+        words otherwise; then nothing has changed.
         """
         with locks.held(self._host_lock, subject="the listening ports of this host"):
             self._refuse_shared_addresses(state)
@@ -111,14 +112,14 @@ class Processes:
             process.run([PROGRAM, "-c", "-q", "-f", config], timeout_seconds=START_SECONDS)
             pid_file = self._directory / f"{number}.pid"
             takeover = ["-x", str(previous.control.path)] if previous else []
-            process.run([PROGRAM, "-D", "-f", config, "-p", pid_file, *takeover], timeout_seconds=START_SECONDS)
+            argv = [PROGRAM, "-D", "-f", str(config), "-p", str(pid_file), *takeover]
+            process.run(cgroups.separated(self._cgroup, argv), input=b"\n", timeout_seconds=START_SECONDS)
         except Failed as error:
             self._forget(number)
             raise _explained(error) from error
         pid = self._pid(number, config)
         if pid is None:
             raise Failed("HAProxy ended right after its start", "run `bennu doctor`")
-        cgroups.separate(self._cgroup, pid)
         return Generation(number, pid, self._directory, self.wanted_shape(state))
 
     def _refuse_shared_addresses(self, state: SwitchState) -> None:
