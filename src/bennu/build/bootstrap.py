@@ -162,8 +162,12 @@ class Bootstrap:
                 status = process.exit_status(child.wait())
         if status:
             reason = next((line[3:] for line in tail if line.startswith("E: ")), f"exit status {status}")
+            is_unsigned = any("NO_PUBKEY" in line or "is not signed" in line for line in tail)
             raise Failed(
                 f"{recipe.distribution}:{recipe.suite}: {reason}",
+                f"give the archive's keys with --keyring FILE; package {recipe.distribution}-archive-keyring has them"
+                if is_unsigned
+                else "--mirror URL takes another archive",
                 command=tuple(argv),
                 status=status,
                 tail=tuple(tail[-process.TAIL_LINES :]),

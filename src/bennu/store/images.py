@@ -155,7 +155,9 @@ class Images:
         """As ``find``; ``NotFound`` where there is none."""
         image = self.find(text)
         if image is None:
-            raise NotFound(f"image {text!r} is not in the store", "`bennu images` lists what is")
+            base = re.match(r"(debian|ubuntu):[a-z-]+$", text)
+            hint = f"`bennu image bootstrap {text}` makes it" if base else "`bennu images` lists what is"
+            raise NotFound(f"image {text!r} is not in the store", hint)
         return image
 
     def walk(self) -> list[Image]:

@@ -96,8 +96,9 @@ def test_names_move_and_go(images, layers):
 def test_looking_for_what_is_not_there(images, layers):
     assert images.find("debian") is None
     assert images.find("abc") is None
-    with pytest.raises(NotFound, match="'debian:nope'"):
+    with pytest.raises(NotFound, match="'debian:nope'") as raised:
         images.resolve("debian:nope")
+    assert raised.value.hint == "`bennu image bootstrap debian:nope` makes it"
     with pytest.raises(Invalid):
         images.resolve("Not A Reference")
     with pytest.raises(NotFound):
