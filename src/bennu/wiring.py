@@ -15,8 +15,12 @@ from bennu.config import Settings
 from bennu.digest import Digest
 
 if TYPE_CHECKING:
+    from bennu.build.builder import Builder
+    from bennu.build.progress import Listener
+    from bennu.compose.model import Build
     from bennu.deploy.apply import Deployer
     from bennu.deploy.history import History
+    from bennu.deploy.images import MakeImage
     from bennu.runtime.containers import Containers
     from bennu.store.archive_loader import Loader
     from bennu.store.blobs import FileBlobs
@@ -100,7 +104,14 @@ class Store:
 
     def root_providers(self) -> list[RootProvider]:
         """What keeps images and snapshots besides names: one provider for each kind of thing above the store."""
-        return [self._container_roots, self._release_roots]
+        return [self._container_roots, self._release_roots, self._step_roots]
+
+    def _step_roots(self) -> Iterator[Root]:
+        """The trees that the records of steps need: building again is what costs."""
+        from bennu.build.cache import StepCache
+        from bennu.store.gc import Root
+
+        yield Root("build cache", (), StepCache(self.database, self.snapshots).snapshots())
 
     def _container_roots(self) -> Iterator[Root]:
         from bennu.runtime.containers import Containers
@@ -156,6 +167,25 @@ class Runtime(Store):
 
         return Containers(self.settings, self.database, self.snapshots)
 
+    @cached_property
+    def builder(self) -> Builder:
+        """What builds images. A RUN has the bridge where there can be one, else the host's network."""
+        import os
+
+        from bennu.build.builder import Builder
+        from bennu.build.running import Runner
+        from bennu.runtime.networks import Networks
+
+        networks = Networks(self.settings, self.database) if os.geteuid() == 0 else None
+        return Builder(
+            self.settings,
+            self.database,
+            self.images,
+            self.snapshots,
+            operations=self.operations,
+            runner=Runner(self.settings, self.snapshots, networks),
+        )
+
 
 class Fleet(Runtime):
     """Projects of one root: their engine, their history, and what carries plans out."""
@@ -177,3 +207,25 @@ class Fleet(Runtime):
         """The manifest digest of the image that a name means, or None."""
         found = self.images.find(name)
         return None if found is None else found.manifest
+
+    def image_maker(self, *, use_cache: bool, epoch: int | None, listener: Listener) -> MakeImage:
+        """What builds the images of a fleet file."""
+        from pathlib import Path
+
+        from bennu.build.builder import BuildRequest
+        from bennu.oci.reference import parse_name
+
+        def make(service: str, build: Build, names: tuple[str, ...]) -> Digest:
+            del service
+            request = BuildRequest(
+                context=Path(build.context),
+                dockerfile=Path(build.dockerfile_path),
+                names=tuple(parse_name(name) for name in names),
+                build_args=build.args,
+                target=build.target,
+                use_cache=use_cache,
+                epoch=epoch,
+            )
+            return self.builder.build(request, listener).image.manifest
+
+        return make

@@ -67,6 +67,11 @@ class StepCache:
                 "UPDATE snapshots SET used = ? WHERE id = (SELECT snapshot FROM steps WHERE key = ?)", found
             )
 
+    def made(self, snapshot: SnapshotId) -> float | None:
+        """When a tree was made (Unix seconds), by its oldest record; None if it has none."""
+        row = self._database.one("SELECT MIN(created) AS made FROM steps WHERE snapshot = ?", (snapshot,))
+        return None if row is None else row["made"]
+
     def snapshots(self) -> tuple[SnapshotId, ...]:
         """The snapshots that records need: what garbage collection has to leave."""
         return tuple(SnapshotId(row["snapshot"]) for row in self._database.query("SELECT DISTINCT snapshot FROM steps"))

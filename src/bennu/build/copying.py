@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from bennu.build.contents import portable_xattrs
 from bennu.build.graph import Copy, InlineFile
 from bennu.build.source import Entry, Item, Selection
-from bennu.errors import Invalid, NotFound, Unsupported
+from bennu.errors import Conflict, Invalid, NotFound, Unsupported
 from bennu.host import files
 from bennu.runtime.users import resolve_user
 
@@ -241,6 +241,8 @@ class _Writer:
             try:
                 if entry.status.st_size:
                     files.copy_range(source, target, entry.status.st_size)
+                if not self._keeps:
+                    _refuse_changed(source, entry)
                 self._dress(target, entry)
             finally:
                 os.close(target)
@@ -271,6 +273,13 @@ class _Writer:
         if self._look.epoch is not None:
             when = min(when, self._look.epoch)
         return (when * 1_000_000_000, when * 1_000_000_000)
+
+
+def _refuse_changed(source: int, entry: Entry) -> None:
+    # what is recorded under a content's key has to be that content, also when somebody saves a file just now
+    now, then = os.fstat(source), entry.status
+    if (now.st_mtime_ns, now.st_ctime_ns, now.st_size) != (then.st_mtime_ns, then.st_ctime_ns, then.st_size):
+        raise Conflict(f"{entry.path!r} changed while it was copied", "build again")
 
 
 def _clear(fd: int, name: str) -> None:

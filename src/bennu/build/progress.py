@@ -6,7 +6,8 @@ The solver calls a ``Listener`` from several threads; renderers (``bennu.cli.bui
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
@@ -47,9 +48,15 @@ class Broken(Event, frozen=True, tag=True):
     cancelled: bool = False
 
 
-class Listener(Protocol):
-    """Called with each event, from any thread; must not raise."""
+Listener = Callable[[Event], object]
+"""Called with each event, from any thread; must not raise. What it returns is not looked at."""
 
-    def __call__(self, event: Event, /) -> None:
-        """Take note."""
-        ...
+
+def together(*listeners: Listener) -> Listener:
+    """One listener that tells several."""
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell

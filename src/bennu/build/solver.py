@@ -175,6 +175,8 @@ class Solver:
         found = self._find(definition)
         if found is not None:
             return found
+        if not self._is_recorded(step.parent):
+            self._inputs(step)  # nothing can stand on a parent that never ran: both are needed, so at once
         content = self._executor.content(step, self._tree(step.source))
         task.keys.append(keys.content_key(step, parent, content, epoch=self._epoch))
         found = self._find(task.keys[1])
@@ -182,6 +184,11 @@ class Solver:
             label = "found by content"
             self._cache.record([definition], found.identity, found.snapshot, label)
         return found
+
+    def _is_recorded(self, index: int | None) -> bool:
+        if index is None or isinstance(self._graph.vertices[index].step, Base):
+            return True
+        return self._looked_up(index).found is not None
 
     def _find(self, key: Key) -> Found | None:
         if not self._use_cache:

@@ -54,9 +54,10 @@ COMMAND = Command(
     ),
     description=(
         "Builds what the file builds, compares the result with what runs, and shows the plan. Every service that "
-        "differs gets a new set of replicas beside the old one; when all of them are ready the traffic moves at once, the "
-        "old connections end by themselves, and the old set is kept for `bennu rollback`. Nothing old is touched before "
-        "that: when a replica does not become ready, what was started is removed and the old set goes on serving."
+        "differs gets a new set of replicas beside the old one; when all of them are ready the traffic moves at once, "
+        "the old connections end by themselves, and the old set is kept for `bennu rollback`. Nothing old is touched "
+        "before that: when a replica does not become ready, what was started is removed and the old set goes on "
+        "serving."
     ),
     examples=(
         ("bennu apply", "build, show the plan, ask, roll out"),
@@ -102,12 +103,25 @@ def run(args: Arguments, context: Context) -> int:
 
 def build_images(fleet: Fleet, project: Project, args: Arguments, context: Context) -> dict[str, Digest]:
     """The image of each service, built where the file says so."""
+    from bennu.build.logs import BuildLogs
+    from bennu.build.progress import together
+    from bennu.cli.build import source_date_epoch
+    from bennu.cli.build_progress import renderer
     from bennu.deploy.images import resolve_images
 
-    build = None
-    if not args.no_build:
-        build = fleet.image_maker(context, progress=args.progress, use_cache=not args.no_cache)
-    return resolve_images(project, fleet.find_image, build)
+    if args.no_build:
+        return resolve_images(project, fleet.find_image, None)
+    shown = renderer(args.progress, context)
+    with BuildLogs(context.settings) as logs:
+        make = fleet.image_maker(
+            use_cache=not args.no_cache,
+            epoch=source_date_epoch(context),
+            listener=together(logs, shown),
+        )
+        try:
+            return resolve_images(project, fleet.find_image, make)
+        finally:
+            shown.close()
 
 
 def show_plan(plan: Plan, args: Arguments, context: Context) -> int:

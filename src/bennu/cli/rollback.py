@@ -31,8 +31,8 @@ COMMAND = Command(
         ),
     ),
     description=(
-        "Goes back to the release of an earlier revision: its images, its configuration, everything. A set that is still "
-        "warm only has to be given the traffic; a stopped one is started and proven first. A rollback is a "
+        "Goes back to the release of an earlier revision: its images, its configuration, everything. A set that is "
+        "still warm only has to be given the traffic; a stopped one is started and proven first. A rollback is a "
         "revision of its own: history is appended to, never rewritten. A revision that failed is never picked."
     ),
     examples=(

@@ -42,6 +42,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("config", "Check the Compose file and print it resolved"),
     ),
     "Images": (
+        Row("build", "Build an image from a Dockerfile", ("image build",)),
         Row("images", "List images", ("image ls", "image list")),
         Row("tag", "Give an image a name", ("image tag",)),
         Row("rmi", "Remove images", ("image rm", "image remove")),

@@ -1,0 +1,171 @@
+"""From a build's request to an image: parse, lower, solve, make the image. ``bennu build`` and ``apply`` call it.
+
+An image is as old as its newest layer, so a build that finds everything in the cache gives the same image, digest and
+all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bennu.build import graph
+from bennu.build.cache import StepCache
+from bennu.build.executor import StepExecutor
+from bennu.build.graph import BaseImage, Lowered
+from bennu.build.lowering import lower
+from bennu.build.progress import Listener
+from bennu.build.running import Runner
+from bennu.build.solver import Solver
+from bennu.build.source import SourceTree, load_rules
+from bennu.config import Settings
+from bennu.dockerfile.parser import parse
+from bennu.dockerfile.source import Span
+from bennu.errors import BennuError, NotFound
+from bennu.oci.image_config import ImageConfig, chain_ids, rfc3339
+from bennu.oci.platform import platform_of_machine
+from bennu.oci.reference import Reference
+from bennu.store.base import CommittedSnapshot
+from bennu.store.database import Database
+from bennu.store.images import Image, Images
+from bennu.store.operations import Operations
+from bennu.store.snapshots import Snapshots
+
+COMMENT: Final = "buildkit.dockerfile.v0"
+
+
+class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One build. ``context`` is a directory; ``dockerfile`` a path, or ``text`` what it says instead.
+
+    ``epoch`` is SOURCE_DATE_EPOCH (Unix seconds). ``network`` is what a RUN without ``--network`` gets.
+    """
+
+    context: Path
+    dockerfile: Path | None = None
+    text: bytes | None = None
+    names: tuple[Reference, ...] = ()
+    build_args: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+    target: str | None = None
+    use_cache: bool = True
+    epoch: int | None = None
+
+
+class Built(msgspec.Struct, frozen=True):
+    """The image, what its author should know, and how much of the context was looked at and read."""
+
+    image: Image
+    warnings: tuple[graph.Warning, ...]
+    steps: int
+    walked: int
+    hashed: int
+
+
+class Builder:
+    """Builds into one store. Safe with several builds at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        images: Images,
+        snapshots: Snapshots,
+        *,
+        operations: Operations,
+        runner: Runner,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._images = images
+        self._snapshots = snapshots
+        self._operations = operations
+        self._runner = runner
+        self.cache = StepCache(database, snapshots)
+
+    def build(self, request: BuildRequest, listener: Listener) -> Built:
+        """Build an image. Errors of the Dockerfile are ``Invalid`` or ``Unsupported`` with their place."""
+        path = dockerfile_path(request)
+        lowered = self._lower(request, path)
+        with self._operations.under_way(f"build of {request.context}"):
+            self._runner.sweep()
+            executor = StepExecutor(
+                self._settings,
+                self._database,
+                self._images,
+                self._snapshots,
+                self._runner,
+                graph=lowered.graph,
+                context=SourceTree(
+                    request.context,
+                    what="the build context",
+                    rules=load_rules(request.context, path),
+                    keeps_owners=False,
+                ),
+                epoch=request.epoch,
+            )
+            solver = Solver(
+                lowered.graph,
+                executor,
+                self.cache,
+                self._settings,
+                listener,
+                use_cache=request.use_cache,
+                epoch=request.epoch,
+            )
+            tree = None if lowered.result is None else solver.solve(lowered.result)
+            config = self._dated(lowered.config, tree, request.epoch)
+            image = self._images.create(config, tree, names=request.names, durable=False)
+        steps = len(lowered.graph.needed(lowered.result))
+        return Built(image, lowered.warnings, steps, executor.walked, executor.hashed)
+
+    def _lower(self, request: BuildRequest, path: Path) -> Lowered:
+        text = request.text if request.text is not None else _read(path)
+        return lower(
+            parse(text, os.path.relpath(path) if request.text is None else "-"),
+            bases=self._base,
+            platform=platform_of_machine(os.uname().machine),
+            build_args=request.build_args,
+            target=request.target,
+            labels=request.labels,
+        )
+
+    def _base(self, name: str, span: Span) -> BaseImage:
+        image = self._images.find(name)
+        if image is None:
+            raise span.invalid(
+                f"image {name!r} is not in the store",
+                "`bennu image bootstrap` makes a base image, `bennu load` brings one in, `bennu images` lists them",
+            )
+        chain = chain_ids(image.config.diff_ids)
+        return BaseImage(image.manifest, chain[-1] if chain else None, image.config)
+
+    def _dated(self, config: ImageConfig, tree: CommittedSnapshot | None, epoch: int | None) -> ImageConfig:
+        made = float(epoch) if epoch is not None else None if tree is None else self.cache.made(tree.id)
+        if made is None:
+            return config
+        moment = rfc3339(int(made))
+        history = tuple(
+            msgspec.structs.replace(entry, created=moment) if entry.comment == COMMENT and not entry.created else entry
+            for entry in config.history
+        )
+        return msgspec.structs.replace(config, created=moment, history=history)
+
+
+def dockerfile_path(request: BuildRequest) -> Path:
+    """Where the Dockerfile is (or would be, where its text is given): the request's, else ``Dockerfile`` in the
+    context.
+    """
+    return request.dockerfile or request.context / "Dockerfile"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"Dockerfile {str(path)!r} does not exist", "name it with --file") from error
+    except OSError as error:
+        raise BennuError(f"Dockerfile {str(path)!r}: {error.strerror}") from error
