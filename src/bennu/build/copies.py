@@ -1,0 +1,99 @@
+"""COPY and ADD: the steps that bring files into a tree. Pure.
+
+Sources are relative to the root of the context, stage or image that they come from, however they are written;
+destinations to the working directory. What the copying does not do is refused here by name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bennu.build import graph
+from bennu.build.commands import cleaned
+from bennu.build.graph import InlineFile
+from bennu.build.stages import Stage
+from bennu.dockerfile.instructions import Add, Copy
+
+_OCTAL: Final = re.compile(r"[0-7]+")
+_URL: Final = re.compile(r"https?://", re.ASCII)
+_GIT: Final = re.compile(r"(?:git|ssh)://|[A-Za-z0-9_-]+@[A-Za-z0-9.-]+:", re.ASCII)
+
+
+def lower_copy(stage: Stage, copy: Copy) -> None:
+    """COPY. Raises ``Unsupported`` at what is not built, ``Invalid`` at what no builder takes."""
+    if copy.parents:
+        raise copy.span.narrow("--parents").unsupported(
+            "COPY: --parents is not built", "write one COPY for each directory"
+        )
+    source = None
+    if copy.from_ is not None:
+        source = stage.build.source(stage.index, copy.from_, copy.span.narrow(copy.from_))
+    _lower(stage, copy, source, unpack=False)
+
+
+def lower_add(stage: Stage, add: Add) -> None:
+    """ADD of files of the context; archives are unpacked unless ``--unpack=false``."""
+    _lower(stage, add, None, unpack=add.unpack is not False)
+
+
+def _lower(stage: Stage, written: Copy | Add, source: int | None, *, unpack: bool) -> None:
+    copy = stage.expanded(written)
+    for path, original in zip(copy.sources, written.sources, strict=True):
+        _refuse_remote(copy, path, original)
+    if isinstance(copy, Add) and copy.checksum is not None:
+        raise copy.span.narrow("--checksum").invalid("ADD: --checksum needs a URL or a Git repository as its source")
+    step = graph.Copy(
+        parent=stage.tip,
+        source=source,
+        sources=tuple(cleaned(path)[1:] or "." for path in copy.sources),
+        destination=_destination(stage, copy.destination),
+        inline=tuple(InlineFile(heredoc.name, heredoc.body) for heredoc in copy.heredocs),
+        chown=copy.chown or None,
+        chmod=_mode(copy),
+        exclude=copy.exclude,
+        unpack=unpack,
+    )
+    stage.step(step, stage.label(written), written.span)
+    words = [
+        copy.keyword.upper(),
+        *([f"--chown={copy.chown}"] if copy.chown else []),
+        *([f"--chmod={copy.chmod}"] if copy.chmod else []),
+        *copy.sources,
+        *(f"<<{heredoc.name}" for heredoc in copy.heredocs),
+        copy.destination,
+        "# buildkit",
+    ]
+    stage.record(" ".join(words), has_layer=True)
+
+
+def _refuse_remote(copy: Copy | Add, path: str, original: str) -> None:
+    place = copy.span.narrow(original)
+    name = copy.keyword.upper()
+    kind = "a URL" if _URL.match(path) else "a Git repository" if _GIT.match(path) else None
+    if kind is None:
+        return
+    if isinstance(copy, Copy):
+        raise place.invalid(f"COPY: {kind} cannot be a source, but '{path}' is one", "COPY takes files, ADD takes URLs")
+    raise place.unsupported(f"{name}: {kind} as a source is not built: '{path}'", "fetch it in a RUN, or beforehand")
+
+
+def _mode(copy: Copy | Add) -> str | None:
+    if not copy.chmod:
+        return None
+    place = copy.span.narrow("--chmod")
+    name = copy.keyword.upper()
+    if _OCTAL.fullmatch(copy.chmod) is None:
+        if not copy.chmod[0].isdecimal():
+            raise place.unsupported(f"{name}: --chmod={copy.chmod} is no octal mode", "write one such as 0644")
+        raise place.invalid(f"{name}: --chmod={copy.chmod} is no mode", "write one from 0 to 07777")
+    if int(copy.chmod, 8) > 0o7777:
+        raise place.invalid(f"{name}: --chmod={copy.chmod} is no mode", "write one from 0 to 07777")
+    return copy.chmod
+
+
+def _destination(stage: Stage, written: str) -> str:
+    """Absolute; a slash at the end says that it is a directory, and so do ``.`` and nothing."""
+    path = cleaned(written if written.startswith("/") else f"{stage.directory}/{written}")
+    is_directory = written in ("", ".") or written.endswith(("/", "/."))
+    return f"{path}/" if is_directory and path != "/" else path

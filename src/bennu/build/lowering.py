@@ -1,0 +1,323 @@
+"""From a Dockerfile to the graph of its target: only the stages that the target needs, and their images. Pure.
+
+Owns what stages are to each other: names and numbers, FROM and ``--from``, triggers, the order in which they are
+lowered. What one instruction does to one stage is in ``settings``, ``commands`` and ``copies``; the values of
+variables are in ``variables``. Images are looked up by the caller's ``bases``, so nothing here touches a store.
+
+The rules are those of the Dockerfile reference and, where it is silent, of BuildKit: stages are lowered in the order
+of the file, a stage may copy only from earlier ones, and what the target does not need is not even looked up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from bennu.build import variables
+from bennu.build.commands import lower_run, lower_workdir
+from bennu.build.copies import lower_add, lower_copy
+from bennu.build.graph import (
+    Base,
+    BaseImage,
+    Graph,
+    Lowered,
+    MakeDirectory,
+    Warning,  # noqa: A004 - the word of the Dockerfile reference
+)
+from bennu.build.settings import SETTINGS
+from bennu.build.stages import Build, Numbering, Stage
+from bennu.dockerfile import instructions, spelling
+from bennu.dockerfile.fields import expand_instruction
+from bennu.dockerfile.instructions import Add, Arg, Copy, Dockerfile, From, Instruction, Onbuild, Run, Workdir
+from bennu.dockerfile.parser import parse_trigger
+from bennu.dockerfile.source import Span
+from bennu.errors import BennuError, Invalid
+from bennu.oci.image_config import ImageConfig, RootFS, empty_config
+from bennu.oci.platform import Platform, parse_platform
+from bennu.oci.reference import parse_reference
+
+Bases = Callable[[str, Span], BaseImage]
+"""Looks up the image that FROM or ``--from`` names, and raises at the place where it stands."""
+
+SCRATCH: Final = "scratch"
+_NUMBER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_STEPS: Final[Mapping[type[Instruction], Callable[[Stage, Any], None]]] = {
+    **SETTINGS,
+    Run: lower_run,
+    Workdir: lower_workdir,
+    Copy: lower_copy,
+    Add: lower_add,
+}
+
+
+def lower(
+    dockerfile: Dockerfile,
+    *,
+    bases: Bases,
+    platform: Platform,
+    build_args: Mapping[str, str],
+    target: str | None = None,
+    labels: Mapping[str, str] = {},
+    created: str = "",
+) -> Lowered:
+    """The graph and configuration of ``target``, a stage's name or number; None is the last stage.
+
+    ``platform`` is the one that is built on and for. ``created`` is RFC 3339 and stands in every new history entry;
+    ``labels`` are put on top of what the file says. Raises ``Invalid`` or ``Unsupported`` at the place.
+    """
+    lowering = _Lowering(dockerfile, bases, platform, build_args=build_args, target=target, created=created)
+    return lowering.result(labels)
+
+
+class _Lowering:
+    """One run of ``lower``. ``origins`` are the FROMs with their variables put in; ``stages`` those that are done."""
+
+    def __init__(
+        self,
+        dockerfile: Dockerfile,
+        bases: Bases,
+        platform: Platform,
+        *,
+        build_args: Mapping[str, str],
+        target: str | None,
+        created: str,
+    ) -> None:
+        self.dockerfile = dockerfile
+        self.bases = bases
+        self.platform = platform.normalised()
+        self.target = _target(dockerfile, target)
+        name = target or dockerfile.stages[-1].name or ""
+        self.predefined = variables.platform_variables(self.platform, name, build_args)
+        self.build = Build(
+            graph=Graph(),
+            escape=dockerfile.escape,
+            globals=variables.global_variables(dockerfile, self.predefined, build_args),
+            build_args=build_args,
+            proxies=variables.proxies(build_args),
+            created=created,
+            source=self.source,
+        )
+        self.origins = [self._origin(stage) for stage in dockerfile.stages]
+        self.stages: dict[int, Stage] = {}
+        copies = [copy.from_ for stage in dockerfile.stages for copy in _copies(stage) if copy.from_ is not None]
+        self.is_alone = len(dockerfile.stages) == 1 and all(self._index(name) is not None for name in copies)
+
+    def result(self, labels: Mapping[str, str]) -> Lowered:
+        """Lower what the target needs, and finish its configuration."""
+        for index in self._needed():
+            self.stage(index)
+        stage = self.stages[self.target]
+        config = stage.config
+        stage.change(
+            labels=dict(sorted({**config.labels, **labels}.items())),
+            exposed_ports=dict(sorted(config.exposed_ports.items())),
+            volumes=dict(sorted(config.volumes.items())),
+        )
+        image = msgspec.structs.replace(stage.image, created=self.build.created, rootfs=RootFS())
+        return Lowered(self.build.graph, stage.tip, image, self._warnings())
+
+    def _warnings(self) -> tuple[Warning, ...]:
+        args = [*self.dockerfile.global_args]
+        for index in self.stages:
+            args += [each for each in self.dockerfile.stages[index].instructions if isinstance(each, Arg)]
+        place = self.dockerfile.stages[self.target].from_.span
+        return variables.unused(self.build.build_args, args, self.predefined, place)
+
+    def _origin(self, stage: instructions.Stage) -> From:
+        origin = expand_instruction(stage.from_, self.build.globals, self.build.escape).instruction
+        if not origin.image:
+            raise stage.from_.span.narrow(stage.from_.image).invalid(
+                f"FROM: '{stage.from_.image}' is empty once its variables are put in",
+                "give the ARG before it a default, or pass --build-arg",
+            )
+        return origin
+
+    def _base(self, index: int) -> int | None:
+        """The earlier stage that a stage's FROM names, if it names one."""
+        stage = self.dockerfile.named(self.origins[index].image, before=index)
+        return None if stage is None else stage.index
+
+    def _index(self, reference: str) -> int | None:
+        """The stage that ``--from`` names, wherever it stands; None is an image."""
+        if _NUMBER.fullmatch(reference):
+            return int(reference)
+        stage = self.dockerfile.named(reference)
+        return None if stage is None else stage.index
+
+    def _needed(self) -> list[int]:
+        """The stages that the target depends on, in the file's order. Checks numbers and cycles of the whole file."""
+        edges: dict[int, set[int]] = {}
+        for stage in self.dockerfile.stages:
+            base = self._base(stage.index)
+            edges[stage.index] = set() if base is None else {base}
+            for copy in _copies(stage):
+                source = None if copy.from_ is None else self._index(copy.from_)
+                if source is not None:
+                    self._check_exists(source, copy)
+                    edges[stage.index].add(source)
+        _refuse_cycles(self.dockerfile, edges)
+        needed, todo = set(), [self.target]
+        while todo:
+            index = todo.pop()
+            if index not in needed:
+                needed.add(index)
+                todo += edges[index]
+        return sorted(needed)
+
+    def _check_exists(self, index: int, copy: Copy) -> None:
+        if not 0 <= index < len(self.dockerfile.stages):
+            raise copy.span.narrow(f"{copy.from_}").invalid(
+                f"COPY: --from={copy.from_} is the number of no stage",
+                f"the file's stages are 0 to {len(self.dockerfile.stages) - 1}",
+            )
+
+    def stage(self, index: int) -> Stage:
+        """The stage of that number, lowered now or before."""
+        if index not in self.stages:
+            stage, triggers = self._begin(index)
+            for trigger in triggers:
+                stage.is_trigger = True
+                _STEPS[type(trigger)](stage, trigger)
+            stage.is_trigger = False
+            for instruction in self.dockerfile.stages[index].instructions:
+                _STEPS[type(instruction)](stage, instruction)
+            self.stages[index] = stage
+        return self.stages[index]
+
+    def _begin(self, index: int) -> tuple[Stage, list[Instruction]]:
+        """A stage upon its base, and the base's triggers."""
+        origin = self.origins[index]
+        self._check_platform(origin)
+        parsed = self.dockerfile.stages[index]
+        base = self._base(index)
+        numbering = Numbering(self._name(parsed), _total(parsed, has_image=base is None and origin.image != SCRATCH))
+        if base is not None:
+            below = self.dockerfile.stages[base].instructions
+            triggers = [each.trigger for each in below if isinstance(each, Onbuild)]
+            numbering.total += len(triggers)
+            return Stage.upon(self.stage(base), index, numbering), triggers
+        if origin.image == SCRATCH:
+            empty = empty_config(self.platform)
+            config = msgspec.structs.replace(empty.config, working_dir="/")
+            return Stage(self.build, index, numbering, msgspec.structs.replace(empty, config=config), None), []
+        return self._upon_image(index, numbering)
+
+    def _upon_image(self, index: int, numbering: Numbering) -> tuple[Stage, list[Instruction]]:
+        origin = self.origins[index]
+        found = self._look_up(origin.image, origin.span.narrow(self.dockerfile.stages[index].from_.image), index)
+        triggers = [parse_trigger(text, origin.image) for text in found.config.config.on_build]
+        numbering.total += len(triggers)
+        tip = None
+        if found.chain is not None:
+            label = numbering.next(f"FROM {_full_name(origin.image)}")
+            tip = self.build.graph.add(Base(found.chain, found.manifest), label, origin.span)
+        return Stage(self.build, index, numbering, _inherited(found.config), tip), triggers
+
+    def _name(self, stage: instructions.Stage) -> str:
+        return stage.name or ("" if self.is_alone else f"stage-{stage.index}")
+
+    def _look_up(self, name: str, place: Span, index: int) -> BaseImage:
+        """The image; where there is none, the error names the stage that may have been meant."""
+        try:
+            return self.bases(name, place)
+        except BennuError as error:
+            names = [stage.name for stage in self.dockerfile.stages if stage.name]
+            nearest = spelling.nearest(name, names)
+            if nearest is None:
+                raise
+            meant = self.dockerfile.named(nearest)
+            is_later = meant is not None and meant.index >= index
+            where = f"the stage {nearest} begins later, move it up" if is_later else f"did you mean {nearest}?"
+            raise place.invalid(error.message, where) from error
+
+    def source(self, index: int, reference: str, place: Span) -> int:
+        """The vertex that ``COPY --from`` means in the stage ``index``."""
+        graph = self.build.graph
+        number = self._index(reference)
+        if number is None:
+            found = None if reference == SCRATCH else self._look_up(reference, place, index)
+            if found is not None and found.chain is not None:
+                return graph.add(Base(found.chain, found.manifest), f"FROM {_full_name(reference)}", place)
+            return graph.add(MakeDirectory(None, "/"), f"FROM {reference}", place)
+        if not 0 <= number < index:
+            raise place.invalid(
+                f"COPY: --from={reference} is not before the stage that copies from it",
+                "a stage can copy only from stages above it",
+            )
+        tip = self.stage(number).tip
+        return graph.add(MakeDirectory(None, "/"), f"FROM {reference}", place) if tip is None else tip
+
+    def _check_platform(self, origin: From) -> None:
+        if origin.platform is None:
+            return
+        place = origin.span.narrow("--platform")
+        try:
+            wanted = parse_platform(origin.platform, self.platform)
+        except Invalid as error:
+            raise place.invalid(f"FROM: {error.message}", error.hint) from error
+        if wanted != self.platform:
+            raise place.unsupported(
+                f"FROM: --platform={origin.platform} is not the platform that is built on, {self.platform}",
+                "leave the flag out, or build on such a machine",
+            )
+
+
+def _target(dockerfile: Dockerfile, target: str | None) -> int:
+    if target is None or target == "":
+        return len(dockerfile.stages) - 1
+    stage = dockerfile.named(target) or dockerfile.stage(target)
+    if stage is None:
+        names = [stage.name or str(stage.index) for stage in dockerfile.stages]
+        raise Invalid(
+            f"the target stage '{target}' is not in {dockerfile.file}",
+            spelling.hint(target, names, f"its stages are {', '.join(names)}"),
+            file=dockerfile.file,
+        )
+    return stage.index
+
+
+def _copies(stage: instructions.Stage) -> Iterator[Copy]:
+    return (each for each in stage.instructions if isinstance(each, Copy))
+
+
+def _total(stage: instructions.Stage, *, has_image: bool) -> int:
+    """How many steps a stage shows: its image and whatever may make a layer."""
+    return has_image + sum(isinstance(each, Add | Copy | Run | Workdir) for each in stage.instructions)
+
+
+def _inherited(image: ImageConfig) -> ImageConfig:
+    """A base's configuration as a stage begins with it: its triggers are not handed on, its date is its own."""
+    config = msgspec.structs.replace(image.config, on_build=())
+    return msgspec.structs.replace(image, config=config, created="")
+
+
+def _full_name(image: str) -> str:
+    """``debian`` as ``docker.io/library/debian:latest``; what is no reference (an ID) as it is."""
+    try:
+        return str(parse_reference(image).tagged())
+    except Invalid:
+        return image
+
+
+def _refuse_cycles(dockerfile: Dockerfile, edges: Mapping[int, set[int]]) -> None:
+    """Raise ``Invalid`` where a stage needs itself, by whatever way."""
+    done: set[int] = set()
+    for first in edges:
+        way = [(first, iter(sorted(edges[first])))]
+        while way:
+            index, following = way[-1]
+            after = next((each for each in following if each not in done), None)
+            if after is None:
+                done.add(index)
+                way.pop()
+            elif after in (entry for entry, _ in way):
+                stage = dockerfile.stages[after]
+                raise stage.from_.span.invalid(
+                    f"the stage {stage.name or stage.index} needs itself, by FROM or COPY --from",
+                    "a stage can use only stages above it",
+                )
+            else:
+                way.append((after, iter(sorted(edges[after]))))

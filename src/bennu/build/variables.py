@@ -1,0 +1,69 @@
+"""Variables of a build: global ARGs, the predefined ones, and the proxies that no step is known by. Pure.
+
+Three sources, the later over the earlier: what a Dockerfile declares before its first FROM, the predefined platform
+ARGs, the command line's build arguments. A stage sees a global only where it declares the name again (``stages``).
+Source: Dockerfile reference, "ARG"; the order of evaluation is BuildKit's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from bennu.build.graph import Warning  # noqa: A004 - the word of the Dockerfile reference
+from bennu.dockerfile import spelling
+from bennu.dockerfile.fields import expand_value
+from bennu.dockerfile.instructions import Arg, Dockerfile
+from bennu.dockerfile.source import Span
+from bennu.oci.platform import Platform
+
+PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+_OF_THE_BUILDER: Final = ("BUILDKIT_", "SOURCE_DATE_EPOCH")
+
+
+def platform_variables(platform: Platform, target: str, build_args: Mapping[str, str]) -> dict[str, str]:
+    """BUILD* and TARGET*: both are the one platform that is built on and for. A build argument may override each."""
+    values: dict[str, str] = {}
+    for side in ("BUILD", "TARGET"):
+        values[f"{side}PLATFORM"] = str(platform)
+        values[f"{side}OS"] = platform.os
+        values[f"{side}OSVERSION"] = platform.os_version
+        values[f"{side}ARCH"] = platform.architecture
+        values[f"{side}VARIANT"] = platform.variant
+    values["TARGETSTAGE"] = target or "default"
+    return {name: build_args.get(name, value) for name, value in values.items()}
+
+
+def global_variables(
+    dockerfile: Dockerfile, predefined: Mapping[str, str], build_args: Mapping[str, str]
+) -> dict[str, str]:
+    """What FROM sees and what a stage inherits by declaring: a name that has no value is absent."""
+    values = dict(predefined)
+    for arg in dockerfile.global_args:
+        for declaration in arg.declarations:
+            if declaration.name in build_args:
+                values[declaration.name] = build_args[declaration.name]
+            elif declaration.default is not None:
+                values[declaration.name] = expand_value(declaration.default, values, arg.span, dockerfile.escape).text
+    return values
+
+
+def proxies(build_args: Mapping[str, str]) -> tuple[str, ...]:
+    """The proxies among the build arguments as ``K=V``, each in upper and in lower case as programs look for both."""
+    given = {name.upper(): build_args[name] for name in sorted(build_args) if name.upper() in PROXIES}
+    return tuple(f"{spelled}={given[name]}" for name in PROXIES if name in given for spelled in (name, name.lower()))
+
+
+def unused(build_args: Mapping[str, str], args: Iterable[Arg], known: Iterable[str], span: Span) -> tuple[Warning, ...]:
+    """A warning for each build argument that nothing declares."""
+    declared = [declaration.name for arg in args for declaration in arg.declarations]
+    ignored = {*declared, *known}
+    return tuple(
+        Warning(
+            f"build argument '{name}' is declared by no ARG of the stages that were built"
+            + (f", did you mean {nearest}?" if (nearest := spelling.nearest(name, declared)) else ""),
+            span,
+        )
+        for name in sorted(build_args)
+        if name not in ignored and name.upper() not in PROXIES and not name.startswith(_OF_THE_BUILDER)
+    )
