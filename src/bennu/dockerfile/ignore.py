@@ -22,6 +22,7 @@ from bennu.dockerfile.match import (
     BadPatternError,
     Token,
     character_class,
+    expression_of,
     may_match_below,
     parent_expressions,
     tokenize,
@@ -151,7 +152,7 @@ def clean(pattern: str) -> str:
 
 def _row(includes: bool, patterns: Sequence[str]) -> _Row:
     tokens = [_tokens(pattern) for pattern in patterns]
-    expression = "|".join("".join(token.expression for token in sequence) for sequence in tokens)
+    expression = "|".join(map(expression_of, tokens))
     return _Row(
         includes=includes,
         expression=re.compile(expression, re.DOTALL),

@@ -23,7 +23,7 @@ class Pattern:
     def __init__(self, text: str) -> None:
         self.text = text
         tokens = tokenize(text)
-        self._whole = re.compile("".join(token.expression for token in tokens), re.DOTALL)
+        self._whole = re.compile(expression_of(tokens), re.DOTALL)
         self._parents = parent_expressions(tokens)
 
     def matches(self, path: str) -> bool:
@@ -43,6 +43,31 @@ class Token(NamedTuple):
     separator: bool = False
 
 
+STAR: Final = Token(f"{NO_SLASH}*")
+
+
+def expression_of(tokens: list[Token]) -> str:
+    """One regular expression for a sequence of tokens.
+
+    Between two stars the leftmost fit of what stands there is as good as any other, since the second star takes up the
+    difference. It is kept once found (an atomic group), so that many stars cost no more than one. A token that may
+    match a slash ends such a stretch.
+    """
+    parts: list[str] = []
+    waiting: list[str] | None = None  # what has been seen since the last star
+    for token in tokens:
+        if token == STAR:
+            if waiting is not None:
+                parts.append(f"(?>{NO_SLASH}*?{''.join(waiting)})" if waiting else "")
+            waiting = []
+        elif token.crosses:
+            parts += ([STAR.expression, *waiting] if waiting is not None else []) + [token.expression]
+            waiting = None
+        else:
+            (parts if waiting is None else waiting).append(token.expression)
+    return "".join([*parts, *([STAR.expression, *waiting] if waiting is not None else [])])
+
+
 def tokenize(text: str) -> list[Token]:
     """A pattern's tokens. Raises ``BadPatternError``."""
     tokens: list[Token] = []
@@ -51,7 +76,7 @@ def tokenize(text: str) -> list[Token]:
         ch = text[at]
         at += 1
         if ch == "*":
-            tokens.append(Token(f"{NO_SLASH}*"))
+            tokens.append(STAR)
         elif ch == "?":
             tokens.append(Token(NO_SLASH))
         elif ch == "[":

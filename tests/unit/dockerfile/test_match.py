@@ -70,6 +70,10 @@ def test_without_slashes_it_is_a_shell_pattern(pattern, path):
     assert Pattern(pattern).matches(path) is fnmatch.fnmatchcase(path, pattern)
 
 
+def test_many_stars_do_not_multiply():
+    assert not Pattern("*a" * 12 + "*b").matches("a" * 200)
+
+
 PATHS = st.lists(st.text(alphabet="ab", min_size=1, max_size=2), min_size=1, max_size=4).map("/".join)
 
 
