@@ -18,7 +18,7 @@ from bennu.dockerfile.instructions import Run, ShellForm, Workdir
 def lower_run(stage: Stage, run: Run) -> None:
     """RUN. Raises ``Unsupported`` at the flag that is not built."""
     _refuse(run)
-    arguments, summary = _arguments(stage, run)
+    arguments, script, summary = _arguments(stage, run)
     step = graph.Run(
         parent=stage.tip,
         arguments=arguments,
@@ -26,6 +26,7 @@ def lower_run(stage: Stage, run: Run) -> None:
         directory=stage.directory,
         user=stage.config.user,
         network=cast("graph.Network", run.network or "default"),
+        script=script,
         proxies=stage.build.proxies,
     )
     stage.step(step, stage.label(run, addition=summary, is_command=True), run.span)
@@ -42,25 +43,26 @@ def _refuse(run: Run) -> None:
         raise run.span.narrow("--device").unsupported("RUN: --device is not built", "leave the flag out")
 
 
-def _arguments(stage: Stage, run: Run) -> tuple[tuple[str, ...], str]:
-    """The process's arguments, and what the label adds for a heredoc.
+def _arguments(stage: Stage, run: Run) -> tuple[tuple[str, ...], graph.InlineFile | None, str]:
+    """The process's arguments, the file that it needs, and what the label adds for a heredoc.
 
-    A line that is nothing but one heredoc is a script: its text goes to the shell. In any other line the documents
-    are the shell's own business, so it gets them as they stand in the file.
+    A line that is nothing but one heredoc is a script: its text goes to the shell, or, with a ``#!`` line, into a file
+    that the shell starts. In any other line the documents are the shell's own business, so it gets them as they
+    stand in the file.
     """
     if not run.heredocs or not isinstance(run.command, ShellForm):
-        return stage.arguments_of(run.command), ""
+        return stage.arguments_of(run.command), None, ""
     text = run.command.text
     if parse_opening(text) is None:
         documents = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in run.heredocs)
-        return stage.with_shell(text + documents), ""
+        return stage.with_shell(text + documents), None, ""
     body = run.heredocs[0].body
-    if body.startswith("#!"):
-        raise run.span.unsupported(
-            "RUN: a heredoc with a '#!' line is not built", "name the program: RUN python3 - <<EOF"
-        )
     first, *more = body.strip().splitlines() or [""]
-    return stage.with_shell(body), f" ({first}{'...' if more else ''})"
+    summary = f" ({first}{'...' if more else ''})"
+    if body.startswith("#!"):
+        script = graph.InlineFile(run.heredocs[0].name, body)
+        return stage.with_shell(f"{graph.SCRIPTS}/{script.name}"), script, summary
+    return stage.with_shell(body), None, summary
 
 
 def lower_workdir(stage: Stage, workdir: Workdir) -> None:
@@ -69,7 +71,7 @@ def lower_workdir(stage: Stage, workdir: Workdir) -> None:
     path = written if written.startswith("/") else cleaned(f"{stage.directory}/{written}")
     stage.change(working_dir=path)
     if cleaned(path) != "/":
-        stage.step(graph.MakeDirectory(stage.tip, cleaned(path)), stage.label(workdir), workdir.span)
+        stage.step(graph.MakeDirectory(stage.tip, cleaned(path), stage.config.user), stage.label(workdir), workdir.span)
     stage.record(f"WORKDIR {path}", has_layer=cleaned(path) != "/")
 
 

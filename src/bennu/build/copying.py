@@ -41,16 +41,10 @@ def appearance(step: Copy, root: Path, epoch: int | None) -> Appearance:
     """The step's options as numbers; names are looked up in the target tree. ``NotFound``, ``Invalid``."""
     owner = None
     if step.chown is not None:
-        passwd, group = (
-            (files.read_in_root(root, path) or b"").decode("utf-8", "replace") for path in ("etc/passwd", "etc/group")
-        )
-        user, _, group_name = step.chown.partition(":")
         try:
-            found = resolve_user(f"{user}:{group_name}" if group_name else user, passwd, group)
+            owner = owner_named(step.chown, root)
         except NotFound as error:
             raise NotFound(f"--chown={step.chown}: {error.message}", error.hint) from error
-        lone_number = user.isdigit() and not group_name  # then it is the group's number too
-        owner = (found.uid, found.uid if lone_number else found.gid)
     mode = None
     if step.chmod is not None:
         try:
@@ -60,6 +54,16 @@ def appearance(step: Copy, root: Path, epoch: int | None) -> Appearance:
         if not 0 <= mode <= 0o7777:
             raise Invalid(f"--chmod={step.chmod} is not a file mode")
     return Appearance(owner, mode, epoch)
+
+
+def owner_named(spec: str, root: Path) -> tuple[int, int]:
+    """The user and group that ``spec`` means in the tree at ``root``; a lone number is both. ``NotFound``."""
+    passwd, group = (
+        (files.read_in_root(root, path) or b"").decode("utf-8", "replace") for path in ("etc/passwd", "etc/group")
+    )
+    user, _, group_name = spec.partition(":")
+    found = resolve_user(f"{user}:{group_name}" if group_name else user, passwd, group)
+    return found.uid, found.uid if user.isdigit() and not group_name else found.gid
 
 
 def copy(selection: Selection | None, step: Copy, root: Path, epoch: int | None) -> None:

@@ -8,7 +8,7 @@ in which everything can run; the *tree* of a vertex is what the step leaves. ``l
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,6 +17,17 @@ from bennu.dockerfile.source import Span
 from bennu.oci.image_config import ImageConfig
 
 Network = Literal["default", "none", "host"]
+
+
+SCRIPTS: Final = "/dev/pipes"
+"""The directory in which a RUN finds its script; the history of Docker's images names it."""
+
+
+class InlineFile(msgspec.Struct, frozen=True):
+    """A file whose content stands in the Dockerfile (a heredoc)."""
+
+    name: str
+    content: str
 
 
 class Base(msgspec.Struct, frozen=True, tag=True):
@@ -32,7 +43,8 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     ``arguments`` are complete (a shell form with its shell in front), ``environment`` holds ``K=V`` in order: that of
     the image so far, then the build arguments in force, and no proxy variable. ``proxies`` are predefined ARGs that
     were given: they reach the process and count for nothing. ``user`` is a USER specification, ``directory``
-    absolute. ``input`` is what a heredoc sends to the process's standard input.
+    absolute. ``input`` goes to the process's standard input. ``script`` is a heredoc with a ``#!`` line: an executable
+    file in ``SCRIPTS`` while the process runs.
     """
 
     parent: int | None
@@ -42,14 +54,8 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     user: str = ""
     network: Network = "default"
     input: str = ""
+    script: InlineFile | None = None
     proxies: tuple[str, ...] = ()
-
-
-class InlineFile(msgspec.Struct, frozen=True):
-    """A file whose content stands in the Dockerfile (a heredoc of COPY or ADD)."""
-
-    name: str
-    content: str
 
 
 class Copy(msgspec.Struct, frozen=True, tag=True):
@@ -72,10 +78,14 @@ class Copy(msgspec.Struct, frozen=True, tag=True):
 
 
 class MakeDirectory(msgspec.Struct, frozen=True, tag=True):
-    """WORKDIR: a directory and its parents, mode 0755, owned by root, made where missing."""
+    """WORKDIR: a directory and its parents, mode 0755, made where missing.
+
+    What is made belongs to ``user``, the USER specification in force; empty is root.
+    """
 
     parent: int | None
     path: str
+    user: str = ""
 
 
 Step = Base | Run | Copy | MakeDirectory

@@ -74,6 +74,7 @@ def _fields(step: Step) -> list[tuple[str, str]]:
                 ("user", step.user),
                 ("network", step.network),
                 ("input", step.input),
+                *([("script name", step.script.name), ("script", step.script.content)] if step.script else ()),
             ]
         case Copy():
             return [
@@ -88,7 +89,7 @@ def _fields(step: Step) -> list[tuple[str, str]]:
                 ("unpack", str(step.unpack)),
             ]
         case MakeDirectory():
-            return [("step", "directory"), ("path", step.path)]
+            return [("step", "directory"), ("path", step.path), *([("user", step.user)] if step.user else ())]
 
 
 def _numbered(name: str, values: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -31,10 +31,10 @@ from bennu.build.settings import SETTINGS
 from bennu.build.stages import Build, Numbering, Stage
 from bennu.dockerfile import instructions, spelling
 from bennu.dockerfile.fields import expand_instruction
-from bennu.dockerfile.instructions import Add, Arg, Copy, Dockerfile, From, Instruction, Onbuild, Run, Workdir
+from bennu.dockerfile.instructions import Add, Copy, Dockerfile, From, Instruction, Onbuild, Run, Workdir
 from bennu.dockerfile.parser import parse_trigger
 from bennu.dockerfile.source import Span
-from bennu.errors import BennuError, Invalid
+from bennu.errors import Invalid, NotFound
 from bennu.oci.image_config import ImageConfig, RootFS, empty_config
 from bennu.oci.platform import Platform, parse_platform
 from bennu.oci.reference import parse_reference
@@ -120,11 +120,11 @@ class _Lowering:
         return Lowered(self.build.graph, stage.tip, image, self._warnings())
 
     def _warnings(self) -> tuple[Warning, ...]:
-        args = [*self.dockerfile.global_args]
-        for index in self.stages:
-            args += [each for each in self.dockerfile.stages[index].instructions if isinstance(each, Arg)]
+        declared = [each.name for arg in self.dockerfile.global_args for each in arg.declarations]
+        for stage in self.stages.values():
+            declared += stage.arguments
         place = self.dockerfile.stages[self.target].from_.span
-        return variables.unused(self.build.build_args, args, self.predefined, place)
+        return variables.unused(self.build.build_args, declared, self.predefined, place)
 
     def _origin(self, stage: instructions.Stage) -> From:
         origin = expand_instruction(stage.from_, self.build.globals, self.build.escape).instruction
@@ -213,7 +213,7 @@ class _Lowering:
         tip = None
         if found.chain is not None:
             label = numbering.next(f"FROM {_full_name(origin.image)}")
-            tip = self.build.graph.add(Base(found.chain, found.manifest), label, origin.span)
+            tip = self.build.graph.add(Base(found.chain, found.manifest), label)
         return Stage(self.build, index, numbering, _inherited(found.config), tip), triggers
 
     def _name(self, stage: instructions.Stage) -> str:
@@ -223,10 +223,10 @@ class _Lowering:
         """The image; where there is none, the error names the stage that may have been meant."""
         try:
             return self.bases(name, place)
-        except BennuError as error:
+        except (Invalid, NotFound) as error:
             names = [stage.name for stage in self.dockerfile.stages if stage.name]
             nearest = spelling.nearest(name, names)
-            if nearest is None:
+            if nearest is None or spelling.distance(name.lower(), nearest) * 3 > len(name):
                 raise
             meant = self.dockerfile.named(nearest)
             is_later = meant is not None and meant.index >= index
@@ -240,7 +240,7 @@ class _Lowering:
         if number is None:
             found = None if reference == SCRATCH else self._look_up(reference, place, index)
             if found is not None and found.chain is not None:
-                return graph.add(Base(found.chain, found.manifest), f"FROM {_full_name(reference)}", place)
+                return graph.add(Base(found.chain, found.manifest), f"FROM {_full_name(reference)}")
             return graph.add(MakeDirectory(None, "/"), f"FROM {reference}", place)
         if not 0 <= number < index:
             raise place.invalid(

@@ -14,15 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from bennu.build.graph import Run, Vertex
+from bennu.build.graph import SCRIPTS, Run, Vertex
 from bennu.build.trees import clamp_times, mounted
 from bennu.config import Settings
 from bennu.errors import BennuError, Failed, Invalid, NotFound
-from bennu.host import process
+from bennu.host import files, process
 from bennu.host.files import read_in_root
 from bennu.runtime.networks import DEFAULT, Networks
 from bennu.runtime.oneshot import Output, Surroundings, run_once
-from bennu.runtime.spec import Process
+from bennu.runtime.spec import MountPoint, Process
 from bennu.runtime.users import User, resolve_user
 from bennu.store.base import ActiveSnapshot, CommittedSnapshot
 from bennu.store.snapshots import Snapshots
@@ -75,8 +75,8 @@ class Runner:
             gid=user.gid,
             additional_gids=user.additional_gids,
         )
-        with self._network(step) as network:
-            around = Surroundings(network=network, hostname="buildkitsandbox")
+        with self._network(step) as network, self._script(step) as mounts:
+            around = Surroundings(network=network, hostname="buildkitsandbox", mounts=mounts)
             try:
                 status = run_once(
                     self._settings,
@@ -101,6 +101,19 @@ class Runner:
             return resolve_user(step.user, passwd, group)
         except NotFound as error:
             raise _at(vertex, error) from error
+
+    @contextmanager
+    def _script(self, step: Run) -> Iterator[tuple[MountPoint, ...]]:
+        if step.script is None:
+            yield ()
+            return
+        with files.temporary_directory(self._settings.run / "trees", "script") as outer:
+            directory = outer / "pipes"  # the outer one is closed to the step's user
+            directory.mkdir(mode=0o755)
+            path = directory / step.script.name
+            path.write_text(step.script.content)
+            path.chmod(0o755)
+            yield (MountPoint(target=SCRIPTS, source=str(directory), options=("rbind", "ro", "nosuid", "nodev")),)
 
     @contextmanager
     def _network(self, step: Run) -> Iterator[str]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from bennu.build.copying import owner_named
 from bennu.build.graph import MakeDirectory
 from bennu.config import Settings
 from bennu.host import files
@@ -64,13 +65,14 @@ def in_trees(settings: Settings, mounts: tuple[Mount, ...], function: Callable[[
 def make_directory(
     settings: Settings, snapshots: Snapshots, step: MakeDirectory, parent: CommittedSnapshot | None, epoch: int | None
 ) -> CommittedSnapshot:
-    """The tree with a directory made where it was missing: mode 0755, owned by root."""
+    """The tree with a directory made where it was missing: mode 0755, owned by the step's user. ``NotFound``."""
     active = snapshots.prepare(parent)
     try:
 
         def make(root: Path) -> None:
+            owner = owner_named(step.user, root) if step.user else None
             with files.directory(root) as fd:
-                os.close(files.make_directories_in_root(fd, step.path))
+                os.close(files.make_directories_in_root(fd, step.path, owner=owner))
 
         with mounted(settings, snapshots.mounts(active)) as inside:
             inside(make)

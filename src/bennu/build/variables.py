@@ -7,13 +7,13 @@ Source: Dockerfile reference, "ARG"; the order of evaluation is BuildKit's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from bennu.build.graph import Warning  # noqa: A004 - the word of the Dockerfile reference
 from bennu.dockerfile import spelling
 from bennu.dockerfile.fields import expand_value
-from bennu.dockerfile.instructions import Arg, Dockerfile
+from bennu.dockerfile.instructions import Dockerfile
 from bennu.dockerfile.source import Span
 from bennu.oci.platform import Platform
 
@@ -54,9 +54,10 @@ def proxies(build_args: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"{spelled}={given[name]}" for name in PROXIES if name in given for spelled in (name, name.lower()))
 
 
-def unused(build_args: Mapping[str, str], args: Iterable[Arg], known: Iterable[str], span: Span) -> tuple[Warning, ...]:
+def unused(
+    build_args: Mapping[str, str], declared: Collection[str], known: Iterable[str], span: Span
+) -> tuple[Warning, ...]:
     """A warning for each build argument that nothing declares."""
-    declared = [declaration.name for arg in args for declaration in arg.declarations]
     ignored = {*declared, *known}
     return tuple(
         Warning(

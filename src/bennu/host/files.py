@@ -168,9 +168,10 @@ def read_in_root(root: Path, path: str, *, limit_bytes: int = 1 << 20) -> bytes 
             return stream.read(limit_bytes)
 
 
-def make_directories_in_root(root: int, path: str, *, mode: int = 0o755) -> int:
+def make_directories_in_root(root: int, path: str, *, mode: int = 0o755, owner: tuple[int, int] | None = None) -> int:
     """The descriptor of a directory inside a root, made with its parents where missing. The caller closes it.
 
+    What is made belongs to ``owner`` (user, group), where one is given.
     Links on the way resolve inside the root. ``NotADirectoryError`` where something else is in the way.
     """
     current = os.dup(root)
@@ -182,6 +183,8 @@ def make_directories_in_root(root: int, path: str, *, mode: int = 0o755) -> int:
         except FileNotFoundError:
             with suppress(FileExistsError):
                 os.mkdir(name, mode, dir_fd=current)
+                if owner is not None:
+                    os.chown(name, *owner, dir_fd=current, follow_symlinks=False)
             following = open_in_root(root, done, os.O_RDONLY | os.O_DIRECTORY)
         finally:
             os.close(current)
