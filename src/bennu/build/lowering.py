@@ -226,12 +226,14 @@ class _Lowering:
         except (Invalid, NotFound) as error:
             names = [stage.name for stage in self.dockerfile.stages if stage.name]
             nearest = spelling.nearest(name, names)
-            if nearest is None or spelling.distance(name.lower(), nearest) * 3 > len(name):
+            if nearest is None or spelling.distance(name.lower(), nearest) * 2 >= len(name):
                 raise
             meant = self.dockerfile.named(nearest)
             is_later = meant is not None and meant.index >= index
-            where = f"the stage {nearest} begins later, move it up" if is_later else f"did you mean {nearest}?"
-            raise place.invalid(error.message, where) from error
+            where = (
+                f"the stage {nearest} begins later, move it up" if is_later else f"did you mean the stage {nearest}?"
+            )
+            raise place.invalid(error.message, f"{where}; {error.hint}" if error.hint else where) from error
 
     def source(self, index: int, reference: str, place: Span) -> int:
         """The vertex that ``COPY --from`` means in the stage ``index``."""
