@@ -41,7 +41,7 @@ def _lower(stage: Stage, written: Copy | Add, source: int | None, *, unpack: boo
     copy = stage.expanded(written)
     for path, original in zip(copy.sources, written.sources, strict=True):
         _refuse_remote(copy, path, original)
-    if isinstance(copy, Add) and copy.checksum is not None:
+    if isinstance(copy, Add) and copy.checksum:
         raise copy.span.narrow("--checksum").invalid("ADD: --checksum needs a URL or a Git repository as its source")
     step = graph.Copy(
         parent=stage.tip,

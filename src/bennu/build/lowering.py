@@ -230,10 +230,11 @@ class _Lowering:
                 raise
             meant = self.dockerfile.named(nearest)
             is_later = meant is not None and meant.index >= index
-            where = (
-                f"the stage {nearest} begins later, move it up" if is_later else f"did you mean the stage {nearest}?"
-            )
-            raise place.invalid(error.message, f"{where}; {error.hint}" if error.hint else where) from error
+            if is_later:
+                hint = f"the stage {nearest} begins later, move it up"
+            else:
+                hint = f"did you mean the stage {nearest}?" + (f" Otherwise: {error.hint}" if error.hint else "")
+            raise place.invalid(error.message, hint) from error
 
     def source(self, index: int, reference: str, place: Span) -> int:
         """The vertex that ``COPY --from`` means in the stage ``index``."""

@@ -112,14 +112,15 @@ def _expose(stage: Stage, expose: Expose) -> None:
 
 def _ports(expose: Expose, text: str) -> list[str]:
     """``80``, ``80/udp``, ``8000-8010/tcp`` as ``PORT/PROTOCOL``; a host's address and port before it mean nothing."""
-    numbers, _, protocol = text.rpartition(":")[2].partition("/")
+    *host, port = text.split(":")
+    numbers, _, protocol = port.partition("/")
     place = expose.span.narrow(text)
     if (protocol.lower() or "tcp") not in _PROTOCOLS:
         raise place.invalid(
             f"EXPOSE: unknown protocol '{protocol}' of the port '{text}'",
             spelling.hint(protocol, _PROTOCOLS, f"it is one of {', '.join(_PROTOCOLS)}"),
         )
-    found = _PORTS.fullmatch(numbers)
+    found = None if host and host[-1] and not _PORTS.fullmatch(host[-1]) else _PORTS.fullmatch(numbers)
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
     if last < first or last > 0xFFFF:
         raise place.invalid(f"EXPOSE: '{text}' is no port", "write one such as 80, 53/udp or 8000-8010")

@@ -67,30 +67,35 @@ class Stage:
     ``arguments`` are the declared ARGs by name, in order, with the value that each had when it was declared.
     """
 
-    def __init__(self, build: Build, index: int, numbering: Numbering, image: ImageConfig, tip: int | None) -> None:
+    def __init__(
+        self,
+        build: Build,
+        index: int,
+        numbering: Numbering,
+        image: ImageConfig,
+        tip: int | None,
+        *,
+        base: Stage | None = None,
+    ) -> None:
         self.build = build
         self.index = index
         self.numbering = numbering
         self.image = image
         self.tip = tip
-        self.variables: dict[str, str] = {}
-        self.arguments: dict[str, str] = {}
+        self.variables: dict[str, str] = {} if base is None else dict(base.variables)
+        self.arguments: dict[str, str] = {} if base is None else dict(base.arguments)
         self.has_cmd = False
         self.is_trigger = False
         self.escape = build.escape
-        self._begin()
+        self._take_environment()
 
     @classmethod
     def upon(cls, base: Stage, index: int, numbering: Numbering) -> Stage:
         """A stage that goes on from another: its tree, configuration and build arguments, none of its triggers."""
         image = msgspec.structs.replace(base.image, config=msgspec.structs.replace(base.image.config, on_build=()))
-        stage = cls(base.build, index, numbering, image, base.tip)
-        stage.variables = dict(base.variables)
-        stage.arguments = dict(base.arguments)
-        stage._begin()
-        return stage
+        return cls(base.build, index, numbering, image, base.tip, base=base)
 
-    def _begin(self) -> None:
+    def _take_environment(self) -> None:
         """PATH is always set, and the image's ENV comes before anything that the stage says."""
         if "PATH" not in self.config.environment:
             self.change(env=(*self.config.env, f"PATH={DEFAULT_PATH}"))

@@ -18,6 +18,10 @@ AMD64 = Platform("amd64", "linux")
 SECOND = 1_000_000_000
 BASE_HISTORY = History(created="2020-01-01T00:00:00Z", created_by="made elsewhere")
 
+LONG_HEALTHCHECK = (
+    "HEALTHCHECK {Test:[CMD-SHELL a b] Interval:1m30s Timeout:1.5s StartPeriod:2h0m0s StartInterval:5ms Retries:0}"
+)
+
 
 def digest(letter: str) -> Digest:
     return Digest("sha256:" + letter * 64)
@@ -363,10 +367,7 @@ class TestHistory:
             ("ONBUILD RUN a", []),
             (
                 "HEALTHCHECK --interval=90s --timeout=1500ms --start-period=2h --start-interval=5ms CMD a b",
-                [
-                    "HEALTHCHECK {Test:[CMD-SHELL a b] Interval:1m30s Timeout:1.5s"
-                    + " StartPeriod:2h0m0s StartInterval:5ms Retries:0}"
-                ],
+                [LONG_HEALTHCHECK],
             ),
         ],
     )
@@ -499,6 +500,7 @@ class TestRefusals:
             ("FROM debian\nEXPOSE 80/tpc", 2, 8, "unknown protocol 'tpc'"),
             ("FROM debian\nEXPOSE 65536", 2, 8, "'65536' is no port"),
             ("FROM debian\nEXPOSE 90-80", 2, 8, "'90-80' is no port"),
+            ("FROM debian\nEXPOSE x:80", 2, 8, "'x:80' is no port"),
             ("FROM debian\nEXPOSE http", 2, 8, "'http' is no port"),
             ("FROM debian\nSTOPSIGNAL SIGTREM", 2, 12, "unknown signal 'SIGTREM'"),
             ("FROM debian\nSTOPSIGNAL 0", 2, 12, "unknown signal '0'"),
@@ -522,8 +524,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("text", "hint"),
         [
-            ("FROM debian AS build\nFROM debian\nCOPY --from=biuld a b", "did you mean the stage build?; bennu load"),
-            ("FROM later\nFROM debian AS later", "the stage later begins later, move it up; bennu load"),
+            (
+                "FROM debian AS build\nFROM debian\nCOPY --from=biuld a b",
+                "did you mean the stage build? Otherwise: bennu load",
+            ),
+            ("FROM later\nFROM debian AS later", "the stage later begins later, move it up"),
             ("FROM debian AS a\nFROM b", "bennu load"),
         ],
     )
