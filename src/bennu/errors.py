@@ -7,12 +7,10 @@ the hint names the next command. This module owns no printing: ``cli.report`` re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """What a category means outside: a process's exit status and an HTTP response's status."""
 
     exit: int

@@ -13,7 +13,7 @@ from bennu.config import Settings
 from bennu.errors import Failed
 from bennu.host import cgroups
 from bennu.host.mounts import Overlay
-from bennu.runtime import oneshot
+from bennu.runtime import bundles
 from bennu.runtime.oneshot import Surroundings, run_once
 from bennu.runtime.spec import Limits, Process
 from tests.integration.run_world import assert_nothing_left, eventually, fill, processes_of
@@ -45,7 +45,7 @@ class Step:
 def step(request, tmp_path):
     settings = Settings.from_environ({"BENNU_ROOT": str(tmp_path / "root"), "BENNU_RUNTIME": request.param})
     yield Step(settings, tmp_path)
-    oneshot.sweep(settings)
+    bundles.sweep(settings)
     assert os.listdir(settings.run / "oneshot") == []
     assert_nothing_left(settings)
     from bennu.host.files import remove_tree

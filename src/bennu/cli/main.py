@@ -32,11 +32,13 @@ _TOP = Command(
 )
 
 
-def entry() -> int:
+def entry() -> NoReturn:
     """What the command ``bennu`` runs: this process's words, environment and streams."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _unwind)
-    return main(sys.argv[1:], os.environ)
+    status = main(sys.argv[1:], os.environ)
+    sys.stderr.flush()
+    os._exit(status)  # everything is let go of by now, and taking the interpreter apart costs more than a short verb
 
 
 def main(

@@ -17,9 +17,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from bennu.errors import Failed
 from bennu.host import syscalls
@@ -29,8 +30,7 @@ from bennu.host.namespaces import in_private_mounts
 _OCTAL: Final = re.compile(rb"\\([0-7]{3})")  # how mountinfo writes spaces, tabs, newlines and backslashes
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(msgspec.Struct, frozen=True):
     """What a mount forbids."""
 
     readonly: bool = False
@@ -53,8 +53,7 @@ FREE = Access()
 READONLY = Access(readonly=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Overlay:
+class Overlay(msgspec.Struct, frozen=True):
     """An overlay of ``lowers`` (topmost first), written to ``upper`` with ``work`` beside it on the same file system.
 
     Without ``upper`` it is a read-only view. ``volatile`` omits every sync of the upper directory: for snapshots that
@@ -69,8 +68,7 @@ class Overlay:
     access: Access = FREE
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(msgspec.Struct, frozen=True):
     """The directory or file ``source``, seen again; ``recursive`` takes the mounts below it along."""
 
     source: Path
@@ -78,8 +76,7 @@ class Bind:
     access: Access = FREE
 
 
-@dataclass(frozen=True, slots=True)
-class Tmpfs:
+class Tmpfs(msgspec.Struct, frozen=True):
     """A file system in memory. ``size_bytes`` None leaves the kernel's default, half of the memory."""
 
     size_bytes: int | None = None

@@ -10,9 +10,10 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
+
+import msgspec
 
 from bennu.errors import Failed, Unavailable
 
@@ -22,8 +23,7 @@ END_SECONDS: Final = 5.0
 Argv = Sequence[str | os.PathLike[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True):
     """A process that has ended: its exit status (128+n for signal n) and what it wrote."""
 
     status: int

@@ -14,9 +14,10 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from bennu.errors import Conflict, Invalid
 from bennu.host.terminal import WindowSize, window_size
@@ -101,8 +102,7 @@ class KeySequence:
         return whole, False
 
 
-@dataclass(slots=True)
-class Relay:
+class Relay(msgspec.Struct):
     """One attachment. ``stdin`` None sends nothing. ``on_signal`` gets each signal's number from ``signals``.
 
     ``control_fifo`` is set where the container has a terminal: then SIGWINCH passes the size on.
@@ -116,9 +116,9 @@ class Relay:
     on_signal: Callable[[int], None] | None = None
     control_fifo: Path | None = None
     keys: bytes = b""
-    _pending: bytes = field(default=b"", init=False)
-    _detached: bool = field(default=False, init=False)
-    _input_ended: bool = field(default=False, init=False)
+    _pending: bytes = b""
+    _detached: bool = False
+    _input_ended: bool = False
 
     def run(self) -> bool:
         """Relay until the container closes its end (True) or the detach keys were typed (False)."""

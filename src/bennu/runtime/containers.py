@@ -24,7 +24,7 @@ from bennu.config import Settings
 from bennu.errors import AlreadyExists, Conflict, NotFound
 from bennu.host import cgroups, locks, mounts
 from bennu.host.files import remove_tree
-from bennu.runtime import exits
+from bennu.runtime import bundles, exits
 from bennu.runtime.naming import numbered_name, random_name
 from bennu.runtime.oci_runtime import state_root
 from bennu.runtime.options import ContainerImage, ContainerOptions, MountOption
@@ -280,6 +280,7 @@ class Containers:
 
         Returns how many containers' rests went. Safe beside everything else at any time.
         """
+        bundles.sweep(self.settings)
         count = self._sweep_transient()
         stray = self._stray_ids()
         for found in stray:
@@ -301,7 +302,7 @@ class Containers:
         known = self.records.ids()  # read last: what was there before its row was not there then
         shorts = {one[:SHORT] for one in known}
         # a group without a directory is known by its short name alone, which is all that is needed to clear it
-        rest = {one for one in groups if len(one) == SHORT and one not in shorts and not one.startswith("once")}
+        rest = {one for one in groups if len(one) == SHORT and one not in shorts}
         return {one for one in present if one not in known} | {
             one for one in rest if not any(other.startswith(one) for other in present)
         }

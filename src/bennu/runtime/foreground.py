@@ -10,8 +10,9 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from bennu.errors import Conflict, NotFound
 from bennu.host import terminal
@@ -23,8 +24,7 @@ from bennu.runtime.records import Record
 PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
-@dataclass(frozen=True, slots=True)
-class Stdio:
+class Stdio(msgspec.Struct, frozen=True):
     """Descriptors of this process. ``stdin`` None sends nothing; ``pass_signals`` off leaves them to their default."""
 
     stdin: int | None

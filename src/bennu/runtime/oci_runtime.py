@@ -8,10 +8,12 @@ crun 1.8 refuses a hybrid cgroup host as long as it can see the version 2 hierar
 
 from __future__ import annotations
 
+import errno
 import os
+import select
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,23 +22,26 @@ import msgspec
 from bennu.config import Settings
 from bennu.errors import BennuError, Failed, Unavailable
 from bennu.host import cgroups, locks, process
-from bennu.host.files import temporary_directory, write_atomic
+from bennu.host.files import write_atomic
 from bennu.host.mounts import READONLY, Bind, Tmpfs, attach
 from bennu.host.namespaces import in_private_mounts
+from bennu.runtime.bundles import temporary_bundle
 from bennu.runtime.spec import Host, Process, Sandbox, oci_spec
 
 T = TypeVar("T")
 CANDIDATES: Final = ("crun", "runc")
 PROBE_SECONDS: Final = 20.0
+LET_GO_SECONDS: Final = 2.0
 _COVER_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class OciRuntime:
+class OciRuntime(msgspec.Struct, frozen=True):
     """A runtime that works here. ``root`` is where it keeps its own state; it is not there after a reboot."""
 
     program: Path
     root: Path
+    lets_go: bool = False
+    """A container that it created is started by a byte in its ``exec.fifo``, as the probe has seen."""
 
     @property
     def name(self) -> str:
@@ -77,6 +82,14 @@ class OciRuntime:
 
         return in_private_mounts(covered, hide=self.hidden)
 
+    def start(self, container_id: str) -> None:
+        """Start a container that was created, in a mount namespace that suits the runtime. ``Failed``.
+
+        crun's own ``start`` does nothing but read its state and write that byte; it takes a process to do it.
+        """
+        if not (self.lets_go and _let_go(self.root / container_id / "exec.fifo")):
+            process.run(self.argv("start", container_id))
+
     def call(self, *words: str, check: bool = True, timeout_seconds: float | None = 60.0) -> process.Completed:
         """Run a verb to its end. ``Failed`` with the runtime's own last lines."""
 
@@ -96,7 +109,7 @@ def find(settings: Settings) -> OciRuntime:
         remembered = msgspec.json.decode(kept.read_bytes())
         if remembered["candidates"] == fingerprint:
             program = Path(remembered["program"])
-            return OciRuntime(program, state_root(settings, program.name))
+            return OciRuntime(program, state_root(settings, program.name), remembered["lets_go"])
     except (FileNotFoundError, msgspec.DecodeError, KeyError, TypeError):
         pass
     with locks.held(settings.run / "oci-runtime.lock", subject="the choice of an OCI runtime"):
@@ -111,9 +124,11 @@ def _choose(
         runtime = OciRuntime(program, state_root(settings, program.name))
         reason = probe(settings, runtime)
         if reason is None:
-            answer = {"candidates": fingerprint, "program": str(program)}
+            quicker = OciRuntime(program, runtime.root, lets_go=True)
+            chosen = quicker if runtime.is_crun and probe(settings, quicker) is None else runtime
+            answer = {"candidates": fingerprint, "program": str(program), "lets_go": chosen.lets_go}
             write_atomic(kept, msgspec.json.encode(answer), durable=False)
-            return runtime
+            return chosen
         reasons.append(f"{program.name}: {reason}")
     raise Unavailable(f"no OCI runtime works here: {'; '.join(reasons)}", "run `bennu doctor`; it names the package")
 
@@ -160,25 +175,63 @@ def _identity(program: Path) -> list[object]:
 
 def probe(settings: Settings, runtime: OciRuntime) -> str | None:
     """Why this runtime cannot run a process here, or None if it can: ``true`` in a read-only view of the host."""
-    name = f"bennu-{settings.key}-probe-{os.urandom(4).hex()}"
-    with temporary_directory(settings.run, "probe") as bundle:
-        (bundle / "rootfs").mkdir()
-        sandbox = Sandbox(cgroup=name, readonly=True)
-        spec = oci_spec(Process(args=("/bin/true",), no_new_privileges=True), sandbox, facts())
+    with temporary_bundle(settings) as (name, bundle):
+        spec = oci_spec(
+            Process(args=("/bin/true",), no_new_privileges=True), Sandbox(cgroup=name, readonly=True), facts()
+        )
         (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
 
         def run() -> None:
             attach(Bind(Path("/"), access=READONLY), bundle / "rootfs")
-            process.run(runtime.argv("run", "--bundle", str(bundle), name), timeout_seconds=PROBE_SECONDS)
+            if not runtime.lets_go:
+                process.run(runtime.argv("run", "--bundle", str(bundle), name), timeout_seconds=PROBE_SECONDS)
+                return
+            # the created process keeps its standard streams, so that a pipe to it would have no end yet
+            pidfile = bundle / "pid"
+            process.spawn(runtime.argv("create", "--pid-file", str(pidfile), "--bundle", str(bundle), name)).wait()
+            runtime.start(name)
+            _await_end(int(pidfile.read_text(encoding="ascii")))
 
         try:
             runtime.isolated(run)
-        except (BennuError, OSError) as error:
-            runtime.call("delete", "--force", name, check=False)
+        except (BennuError, OSError, ValueError) as error:
             return str(error)
-        finally:
-            cgroups.remove(name, kill=True)
     return None
+
+
+def _let_go(fifo: Path) -> bool:
+    """Write the byte that a created container waits for; False if nobody waits there as expected."""
+    deadline = time.monotonic() + LET_GO_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            fd = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            time.sleep(0.0005)  # its process is about to open the other end
+            continue
+        try:
+            os.unlink(fifo)
+            os.write(fd, b"\0")
+        finally:
+            os.close(fd)
+        return True
+    return False
+
+
+def _await_end(pid: int) -> None:
+    """Wait for the end of a probe's process, which must come by itself."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if not select.select([fd], [], [], LET_GO_SECONDS)[0]:
+            raise Unavailable("its process does not start by the byte in exec.fifo")
+    finally:
+        os.close(fd)
 
 
 def facts() -> Host:

@@ -13,9 +13,8 @@ import os
 import selectors
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Literal
 
@@ -23,9 +22,9 @@ import msgspec
 
 from bennu.config import Settings
 from bennu.host import cgroups, process, syscalls
-from bennu.host.files import remove_tree
 from bennu.host.mounts import Mount, attach
 from bennu.runtime import etc_files, oci_runtime, seccomp
+from bennu.runtime.bundles import temporary_bundle
 from bennu.runtime.oci_runtime import OciRuntime
 from bennu.runtime.spec import Limits, MountPoint, Process, Sandbox, oci_spec
 from bennu.runtime.stubs import stubs
@@ -72,7 +71,7 @@ def run_once(
     """
     runtime = oci_runtime.find(settings)
     around = surroundings or Surroundings()
-    with _place(settings) as (name, bundle):
+    with temporary_bundle(settings) as (name, bundle):
         mounts = (
             *etc_files.write(
                 bundle, hostname=around.hostname, network=around.network, extra_hosts=dict(around.extra_hosts)
@@ -97,8 +96,7 @@ def run_once(
         return runtime.isolated(call.run)
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(msgspec.Struct, frozen=True):
     """One call of the runtime; ``run`` is executed in the private mount namespace."""
 
     runtime: OciRuntime
@@ -212,39 +210,3 @@ def _targets(mounts: list[dict[str, object]]) -> list[tuple[str, bool]]:
         for target, is_directory in kinds.items()
         if not any(target.startswith(other.rstrip("/") + "/") for other in kinds)
     ]
-
-
-@contextmanager
-def _place(settings: Settings) -> Iterator[tuple[str, Path]]:
-    """A name for the control group and the runtime's state, and a bundle directory; nothing of them is left.
-
-    Places whose process is dead are swept on the way.
-    """
-    parent = settings.run / "oneshot"
-    parent.mkdir(parents=True, exist_ok=True)
-    sweep(settings)
-    pid = os.getpid()
-    name = f"bennu-{settings.key}-once-{pid}-{process.start_time(pid)}-{os.urandom(4).hex()}"
-    bundle = parent / name
-    (bundle / "rootfs").mkdir(parents=True)
-    try:
-        yield name, bundle
-    finally:
-        _clear(settings, bundle)
-
-
-def sweep(settings: Settings) -> None:
-    """Remove what one-shot calls of processes that are dead have left."""
-    parent = settings.run / "oneshot"
-    names: Sequence[str] = os.listdir(parent) if parent.is_dir() else ()
-    for name in names:
-        pid, started = name.split("-")[3:5]
-        if not process.is_alive(int(pid), int(started)):
-            _clear(settings, parent / name)
-
-
-def _clear(settings: Settings, bundle: Path) -> None:
-    cgroups.remove(bundle.name, kill=True)
-    for state in (settings.run / "oci").glob(f"*/{bundle.name}"):
-        remove_tree(state)
-    remove_tree(bundle)

@@ -6,16 +6,16 @@ host sees carry the root's key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from bennu.config import Settings
 from bennu.runtime.oci_runtime import state_root
 from bennu.runtime.records import SHORT
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """The files of a container, by its ID."""
 
     settings: Settings

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -42,8 +41,7 @@ BeforeStart = Callable[[Place], None]
 """Called when the container exists and its process has not been let go: the moment to attach and miss nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Starter:
+class Starter(msgspec.Struct, frozen=True):
     """What a start needs of the store and of the host."""
 
     settings: Settings
@@ -102,8 +100,7 @@ class Starter:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
+class _Start(msgspec.Struct, frozen=True):
     """One start; ``run`` is executed in the private mount namespace."""
 
     starter: Starter
@@ -125,7 +122,7 @@ class _Start:
         restarts = 0 if self.before is None else self.before.restarts + 1
         started = Started(time.time(), process.boot_id(), restarts)
         write_atomic(self.place.started, msgspec.json.encode(started), durable=False)
-        process.run(self.runtime.argv("start", self.record.id))
+        self.runtime.start(self.record.id)
 
     def _mount(self) -> None:
         top = self.starter.snapshots.directory(self.base)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from bennu.host.files import directory, open_in_root
 
 
-@dataclass(slots=True)
-class _Stub:
+class _Stub(NamedTuple):
     """One thing that was made: its name in a directory, and the directory's times before and after that."""
 
     parent: int
