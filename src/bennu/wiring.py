@@ -7,7 +7,7 @@ nothing below imports this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bennu.deploy.apply import Deployer
     from bennu.deploy.history import History
     from bennu.deploy.images import MakeImage
+    from bennu.engine.embedded.engine import EmbeddedEngine
     from bennu.runtime.containers import Containers
     from bennu.store.archive_loader import Loader
     from bennu.store.blobs import FileBlobs
@@ -188,7 +189,19 @@ class Runtime(Store):
 
 
 class Fleet(Runtime):
-    """Projects of one root: their engine, their history, and what carries plans out."""
+    """Projects of one root: their engine, their history, and what carries plans out.
+
+    ``say`` is told what the engine does by itself; the agent sets it.
+    """
+
+    say: Callable[[str], None] = staticmethod(lambda _line: None)
+
+    @cached_property
+    def engine(self) -> EmbeddedEngine:
+        """What runs the sets."""
+        from bennu.engine.embedded.engine import EmbeddedEngine
+
+        return EmbeddedEngine(self.settings, self.database, self.containers, self.images, say=self.say)
 
     @cached_property
     def history(self) -> History:

@@ -25,13 +25,15 @@ def run(args: Arguments, context: Context) -> int:
     from bennu.deploy.agent import Agent
     from bennu.wiring import Fleet
 
+    reporter = RolloutProgress(context)
     with Fleet(context.settings) as fleet:
+        fleet.say = reporter.say
         agent = Agent(
             context.settings,
             fleet.engine,
             fleet.history,
             lambda project: fleet.deployer(project, author("agent run")),
-            RolloutProgress(context),
+            reporter,
             until_idle=args.until_idle,
         )
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -140,6 +140,40 @@ CREATE TABLE network_addresses (    -- runtime.networks
 ) STRICT;
 """
 
+_ENGINE: Final = """
+CREATE TABLE engine_projects (      -- engine.embedded.records, as all of these
+    name TEXT PRIMARY KEY,
+    services TEXT NOT NULL          -- JSON: name -> compose.model.Service, of the last preparation
+) STRICT;
+CREATE TABLE engine_sets (
+    project TEXT NOT NULL,
+    id TEXT NOT NULL,
+    service TEXT NOT NULL,
+    spec TEXT NOT NULL,             -- JSON: engine.base.SetSpec
+    released REAL,                  -- when it last lost the traffic
+    PRIMARY KEY (project, id)
+) STRICT;
+CREATE TABLE engine_active (
+    project TEXT NOT NULL,
+    service TEXT NOT NULL,
+    id TEXT NOT NULL,
+    PRIMARY KEY (project, service),
+    FOREIGN KEY (project, id) REFERENCES engine_sets (project, id)
+) STRICT;
+CREATE TABLE engine_health (
+    container TEXT PRIMARY KEY REFERENCES containers (id) ON DELETE CASCADE,
+    body TEXT NOT NULL              -- JSON: engine.embedded.health.HealthState
+) STRICT;
+CREATE TABLE engine_ports (         -- host ports of ports that are published anywhere
+    project TEXT NOT NULL,
+    service TEXT NOT NULL,
+    target INTEGER NOT NULL,
+    protocol TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    PRIMARY KEY (project, service, target, protocol)
+) STRICT;
+"""
+
 _DEPLOY: Final = """
 CREATE TABLE releases (             -- deploy.history
     digest TEXT PRIMARY KEY,
@@ -167,4 +201,4 @@ CREATE UNIQUE INDEX one_active_revision ON revisions (project) WHERE state = 'ac
 CREATE UNIQUE INDEX one_rolling_revision ON revisions (project) WHERE state = 'rolling';
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_STORE + _BUILD + _RUNTIME + _DEPLOY,)
+MIGRATIONS: Final[tuple[str, ...]] = (_STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,)

@@ -101,15 +101,22 @@ class Switch:
             old = self.state()
             self._commit(old, model.with_ready(old, service, set_id, ready))
 
-    def activate(self, sets: Mapping[str, str], canaries: Mapping[str, Canary] | None = None) -> None:
+    def activate(
+        self,
+        sets: Mapping[str, str],
+        canaries: Mapping[str, Canary] | None = None,
+        *,
+        frontends: Iterable[Frontend] | None = None,
+    ) -> None:
         """Give these services' traffic to these sets, all at once. Committed when it returns.
 
-        ``canaries`` give a share of a service to another set until its next activation. ``NotFound`` for a set that
-        nobody has put.
+        ``canaries`` give a share of a service to another set until its next activation. ``frontends`` changes what is
+        listened for in the same step. ``NotFound`` for a set that nobody has put.
         """
         with self._locked():
             old = self.state()
-            self._commit(old, model.with_active(old, sets, canaries))
+            new = model.with_active(old, sets, canaries)
+            self._commit(old, new if frontends is None else model.with_frontends(new, frontends))
 
     def deactivate(self, services: Iterable[str]) -> None:
         """Take services out: none of their sets is active any more, and nobody listens for them."""

@@ -1,0 +1,248 @@
+"""The engine of one host: carries out actions, observes, tends. The contract is ``engine.base``'s."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from bennu.config import Settings
+from bennu.engine.base import (
+    Action,
+    Activate,
+    AwaitReady,
+    Capabilities,
+    Deactivate,
+    Drain,
+    Observation,
+    Prepare,
+    Receipt,
+    RemoveProject,
+    RemoveSet,
+    ReplicaObservation,
+    Report,
+    SetId,
+    SetSpec,
+    StartSet,
+    StopSet,
+)
+from bennu.engine.embedded import observation
+from bennu.engine.embedded.readiness import Readiness
+from bennu.engine.embedded.records import EngineRecords
+from bennu.engine.embedded.replicas import Replicas, network_name
+from bennu.engine.embedded.tending import Tending
+from bennu.engine.embedded.traffic import Traffic
+from bennu.errors import NotFound
+from bennu.host import files
+from bennu.runtime import logs
+from bennu.runtime import options as labels
+from bennu.runtime.containers import Containers
+from bennu.store.database import Database
+from bennu.store.images import Images
+
+CAPABILITIES: Final = Capabilities(
+    name="embedded", freezes=True, holds_in_place=True, shares_namespaces=True, hosts="one"
+)
+
+
+class EmbeddedEngine:
+    """Sets of containers on this host. ``say`` is told what ``tend`` does."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        containers: Containers,
+        images: Images,
+        *,
+        say: Report = lambda _line: None,
+    ) -> None:
+        self._settings = settings
+        self._containers = containers
+        self._networks = containers.networks
+        self._images = images
+        self._say = say
+        self.records = EngineRecords(database)
+        self._replicas = Replicas(settings, containers, self._networks, images)
+        self._traffic = Traffic(settings, self.records, self._networks, images)
+        self._tending = Tending(self._replicas, self.records, self._traffic, images, self.observe)
+
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
+        return CAPABILITIES
+
+    def projects(self) -> tuple[str, ...]:
+        """The projects that have anything here."""
+        return self.records.projects()
+
+    def observe(self, project: str) -> Observation:
+        """The project as it is now."""
+        switch = self._traffic.switch(project)
+        return observation.observe(self._containers, self._networks, self.records, switch, project)
+
+    def execute(self, action: Action, report: Report, cancel: threading.Event) -> Receipt:
+        """Do one action to its end."""
+        match action:
+            case StartSet():
+                return self._start(action.spec, report, cancel)
+            case AwaitReady():
+                return self._await(action, report, cancel)
+            case Drain():
+                return self._drain(action, cancel)
+            case RemoveProject():
+                return self._remove_project(action, report)
+            case _:
+                return self._execute_quick(action)
+
+    def _execute_quick(self, action: Prepare | Activate | Deactivate | StopSet | RemoveSet) -> Receipt:
+        """The actions that have nothing to wait for but what a replica takes to stop."""
+        match action:
+            case Prepare():
+                return self._prepare(action)
+            case Activate():
+                return self._activate(action)
+            case Deactivate():
+                self.records.deactivate(action.project, action.services)
+                self._traffic.align(action.project)
+                return Receipt(summary=f"{', '.join(action.services)} out of service")
+            case StopSet():
+                return self._stop(action.set)
+            case RemoveSet():
+                return self._remove(action.set)
+
+    def tend(self, project: str, now: float) -> float:
+        """Do what is due; the seconds until next time."""
+        self._networks.reconcile()
+        return self._tending.tend(project, now, self._say)
+
+    def watch(self, timeout_seconds: float, wake: int) -> None:
+        """Return when a replica of an active set ends, when ``wake`` can be read, or when time is up."""
+        ids = [
+            container.id
+            for project in self.projects()
+            for container in self._containers.list({labels.PROJECT: project})
+            if container.status.is_alive
+        ]
+        self._containers.wait_any(ids, timeout_seconds=timeout_seconds, wake=wake)
+
+    def logs(
+        self, project: str, *, service: str | None, set_id: SetId | None, index: int | None, tail: int
+    ) -> Iterator[str]:
+        """The last lines of the replicas that match, oldest first."""
+        wanted = {
+            labels.PROJECT: project,
+            labels.SERVICE: service,
+            labels.SET: set_id,
+            labels.REPLICA: None if index is None else str(index),
+        }
+        found = []
+        for container in self._containers.list({name: value for name, value in wanted.items() if value is not None}):
+            given = container.record.labels
+            name = f"{given.get(labels.SERVICE)}.{given.get(labels.REPLICA)}"
+            found += [
+                (line.seconds, name, line.data)
+                for line in logs.read(self._containers.place(container.record), tail=tail)
+            ]
+        for _, name, data in sorted(found):
+            yield f"{name} | {data.decode(errors='replace').rstrip()}"
+
+    # actions
+
+    def _prepare(self, action: Prepare) -> Receipt:
+        for volume in action.volumes.values():
+            if volume.external:
+                if self._containers.volumes.get(volume.name) is None:
+                    raise NotFound(f"external volume {volume.name!r} does not exist", "create it, or drop `external`")
+            else:
+                self._containers.volumes.ensure(volume.name, {**volume.labels, labels.PROJECT: action.project})
+        network = network_name(action.project)
+        self._networks.ensure(network)
+        self.records.prepare(action.project, action.services)
+        for service in action.services:
+            self._networks.service_address(network, service)
+        self._traffic.choose_ports(action.project, action.services.values())
+        return Receipt(summary="network and volumes are there")
+
+    def _start(self, spec: SetSpec, report: Report, cancel: threading.Event) -> Receipt:
+        self.records.put_set(spec)
+        started = self._replicas.start(spec, report, cancel)
+        if not started:
+            return Receipt(summary=f"all {spec.replicas} run already")
+        return Receipt(summary=f"{started} of {spec.replicas} started")
+
+    def _await(self, action: AwaitReady, report: Report, cancel: threading.Event) -> Receipt:
+        spec = self._spec(action.set)
+
+        def look() -> list[ReplicaObservation]:
+            found = observation.replicas_of(self._containers, self._networks, self.records, spec.project, spec.id)
+            return found.get(spec.id, [])
+
+        waiting = Readiness(self._containers, self.records, self._images, spec, look)
+        if action.completed:
+            waiting.wait_completed(action.timeout_seconds, report, cancel)
+            return Receipt(summary="completed")
+        waiting.wait(action.timeout_seconds, report, cancel)
+        return Receipt(summary=f"all {spec.replicas} ready" if spec.replicas > 1 else "ready")
+
+    def _activate(self, action: Activate) -> Receipt:
+        for name in action.sets.values():
+            spec = self._spec(name, action.project)
+            if self._traffic.is_served(spec):
+                found = observation.replicas_of(self._containers, self._networks, self.records, spec.project, spec.id)
+                replicas = found.get(spec.id, [])
+                self._traffic.put(spec, replicas, {r.container: r.state == "running" for r in replicas})
+        self.records.activate(action.project, action.sets)
+        self._traffic.align(action.project)
+        return Receipt(summary="in service")
+
+    def _drain(self, action: Drain, cancel: threading.Event) -> Receipt:
+        spec = self._spec(action.set)
+        self._traffic.align(spec.project)
+        switch = self._traffic.switch(spec.project)
+        left = switch.drain(spec.service.name, spec.id, action.timeout_seconds, cancel)
+        if left:
+            summary = f"{left} sessions are still open after {action.timeout_seconds:g} s; the set stays up for them"
+            return Receipt(summary=summary, figures={"sessions_left": float(left)})
+        return Receipt(summary="drained, no session left", figures={"sessions_left": 0.0})
+
+    def _stop(self, name: SetId) -> Receipt:
+        found = self.records.find(name)
+        if found is None:
+            return Receipt(summary="is not there")
+        return Receipt(summary=f"{self._replicas.stop(found.spec)} stopped")
+
+    def _remove(self, name: SetId) -> Receipt:
+        found = self.records.find(name)
+        if found is None:
+            return Receipt(summary="is not there")
+        spec = found.spec
+        self._traffic.align(spec.project)
+        if self.records.active(spec.project).get(spec.service.name) != spec.id:
+            self._traffic.forget_set(spec)
+        self.records.forget_set(spec)
+        return Receipt(summary=f"{self._replicas.remove(spec)} removed")
+
+    def _remove_project(self, action: RemoveProject, report: Report) -> Receipt:
+        project = action.project
+        sets = self.records.sets(project)
+        self.records.deactivate(project, list(self.records.active(project)))
+        self._traffic.switch(project).remove()
+        removed = 0
+        for record in sets.values():
+            removed += self._replicas.remove(record.spec)
+            report(f"{removed} replicas removed")
+        self._networks.remove(network_name(project))
+        if action.volumes:
+            for name in {v.name for record in sets.values() for v in record.spec.volumes.values() if not v.external}:
+                if self._containers.volumes.get(name) is not None:
+                    self._containers.volumes.remove(name)
+        files.remove_tree(self._settings.projects / project)
+        self.records.forget(project)
+        data = " and its volumes" if action.volumes else ""
+        return Receipt(summary=f"{removed} replicas, the switch, the network{data} are removed")
+
+    def _spec(self, name: SetId, project: str | None = None) -> SetSpec:
+        found = self.records.find(name, project)
+        if found is None:
+            raise NotFound(f"set {name!r} does not exist")
+        return found.spec

@@ -1,0 +1,59 @@
+"""Probes: a command inside a replica, or a request from the host to its address. What they say is all they give."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from typing import Final
+
+from bennu.compose.model import Probe
+from bennu.engine.embedded.health import Answer, Check
+from bennu.errors import BennuError
+from bennu.runtime import exec as execution
+from bennu.runtime.containers import Containers
+from bennu.runtime.records import Record
+
+TIMED_OUT: Final = 124
+SHOWN_BYTES: Final = 2048
+
+
+def probe(containers: Containers, record: Record, address: str | None, check: Check) -> Answer:
+    """Probe a running replica once. Never raises for what the replica does."""
+    if isinstance(check.test, Probe):
+        return _request(check.test, address, check.timeout_seconds)
+    kind, *words = check.test
+    if kind == "CMD-SHELL":
+        shell = record.config.shell or ("/bin/sh", "-c")
+        words = [*shell, *words]
+    wanted = execution.Exec(command=tuple(words))
+    try:
+        done = execution.collect(
+            containers, record, wanted, timeout_seconds=check.timeout_seconds, limit_bytes=SHOWN_BYTES
+        )
+    except BennuError as error:
+        return Answer(1, error.message)
+    output = done.output.decode(errors="replace")
+    if done.status == TIMED_OUT:
+        output = f"no end after {check.timeout_seconds:g} s\n{output}"
+    return Answer(done.status, output)
+
+
+def _request(wanted: Probe, address: str | None, timeout_seconds: float) -> Answer:
+    if address is None:
+        return Answer(1, "the replica has no address")
+    try:
+        if wanted.kind == "tcp":
+            socket.create_connection((address, wanted.port), timeout_seconds).close()
+            return Answer(0, "")
+        connection = http.client.HTTPConnection(address, wanted.port, timeout=timeout_seconds)
+        try:
+            connection.request("GET", wanted.path, headers={"Connection": "close"})
+            response = connection.getresponse()
+            body = response.read(SHOWN_BYTES).decode(errors="replace")
+        finally:
+            connection.close()
+    except TimeoutError:
+        return Answer(TIMED_OUT, f"no answer after {timeout_seconds:g} s")
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(1, str(error))
+    return Answer(0 if response.status < 400 else 1, f"{response.status} {response.reason}\n{body}")

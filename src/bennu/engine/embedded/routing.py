@@ -1,0 +1,80 @@
+"""What the switch has to listen for, and whom it may ask: services and replicas as the switch's values. Pure.
+
+Each service answers at its stable address on every port that it publishes or exposes, and on the host at those that it
+publishes. A port with ``app_protocol: http`` is switched request by request, any other connection by connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bennu.compose.model import Port, Service
+from bennu.engine.base import ReplicaObservation, SetSpec
+from bennu.oci.image_config import ContainerConfig
+from bennu.switch.model import ANY, Bind, Frontend, Server
+
+HostPort = Mapping[tuple[str, int, str], int]
+"""Chosen host ports by service, target and protocol, for ports that are published anywhere."""
+
+
+def frontends(
+    services: Iterable[Service],
+    configs: Mapping[str, ContainerConfig],
+    addresses: Mapping[str, str],
+    chosen: HostPort,
+) -> tuple[Frontend, ...]:
+    """Every frontend of these services. ``addresses``: stable address by service; ``configs``: images' by service."""
+    return tuple(
+        Frontend(
+            service=service.name,
+            port=target,
+            protocol="udp" if protocol == "udp" else "http" if _is_http(ports) else "tcp",
+            binds=_binds(ports, target, addresses.get(service.name), chosen.get((service.name, target, protocol))),
+        )
+        for service in services
+        for (target, protocol), ports in _ports(service, configs.get(service.name)).items()
+    )
+
+
+def servers(spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mapping[str, bool]) -> tuple[Server, ...]:
+    """The servers of a set: its replicas that have an address; ``ready`` by container."""
+    return tuple(
+        Server(
+            name=f"{spec.id}.{replica.index}",
+            address=replica.address,
+            ready=ready.get(replica.container, replica.is_ready),
+        )
+        for replica in replicas
+        if replica.address is not None
+    )
+
+
+def wants_host_port(service: Service) -> tuple[Port, ...]:
+    """The ports of a service that are published on any host port."""
+    return tuple(port for port in service.ports if port.published is None)
+
+
+def _ports(service: Service, config: ContainerConfig | None) -> dict[tuple[int, str], list[Port]]:
+    found: dict[tuple[int, str], list[Port]] = {}
+    for port in service.ports:
+        found.setdefault((port.target, port.protocol), []).append(port)
+    for exposed in service.expose:
+        found.setdefault((exposed.target, exposed.protocol), [])
+    for name in sorted(config.exposed_ports) if config is not None else ():
+        number, _, protocol = name.partition("/")
+        if number.isdigit() and protocol in {"", "tcp", "udp"}:
+            found.setdefault((int(number), protocol or "tcp"), [])
+    return found
+
+
+def _is_http(ports: list[Port]) -> bool:
+    return any(port.app_protocol == "http" for port in ports)
+
+
+def _binds(ports: list[Port], target: int, stable: str | None, chosen: int | None) -> tuple[Bind, ...]:
+    binds = [] if stable is None else [Bind(stable, target)]
+    for port in ports:
+        published = port.published if port.published is not None else chosen
+        if published is not None:
+            binds.append(Bind(port.host_ip or ANY, published))
+    return tuple(dict.fromkeys(binds))

@@ -1,0 +1,100 @@
+"""The switch of a project, kept to what is recorded: which sets are active, and where their replicas are.
+
+The records decide (``records.activate`` is the commit); ``align`` brings the switch to them and is safe to call at
+any time: after a crash between the two, after a replica came back at another address, after HAProxy was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bennu.compose.model import Service
+from bennu.config import Settings
+from bennu.engine.base import ReplicaObservation, SetId, SetSpec
+from bennu.engine.embedded.records import EngineRecords
+from bennu.engine.embedded.replicas import network_name
+from bennu.engine.embedded.routing import frontends, servers, wants_host_port
+from bennu.host.network import free_port
+from bennu.runtime.networks import Networks
+from bennu.store.images import Images
+from bennu.switch.model import Frontend, Server
+from bennu.switch.switch import Switch
+
+
+class Traffic:
+    """The switches of one root's projects."""
+
+    def __init__(self, settings: Settings, records: EngineRecords, networks: Networks, images: Images) -> None:
+        self._settings = settings
+        self._records = records
+        self._networks = networks
+        self._images = images
+        self._switches: dict[str, Switch] = {}
+
+    def switch(self, project: str) -> Switch:
+        """The switch of a project."""
+        if project not in self._switches:
+            self._switches[project] = Switch(self._settings, project)
+        return self._switches[project]
+
+    def choose_ports(self, project: str, services: Iterable[Service]) -> None:
+        """Find a host port for each port that is published on any, once and for all."""
+        for service in services:
+            for port in wants_host_port(service):
+                key = (project, service.name, port.target, port.protocol)
+                if self._records.host_port(*key) is None:
+                    found = free_port(port.host_ip or "", datagrams=port.protocol == "udp")
+                    self._records.choose_host_port(*key, found)
+
+    def put(self, spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mapping[str, bool]) -> None:
+        """Tell the switch where a set's replicas are and which of them take requests; nothing if it knows."""
+        members = servers(spec, replicas, ready)
+        switch = self.switch(spec.project)
+        known = switch.state().find(spec.service.name, spec.id)
+        if known is None or _sorted(known.servers) != _sorted(members):
+            switch.put_set(spec.service.name, spec.id, members)
+
+    def align(self, project: str) -> None:
+        """Make the switch what the records say, with listeners for the active sets and no others."""
+        switch = self.switch(project)
+        active = self._records.active(project)
+        specs = self._specs(project, active)
+        wanted = self._frontends(project, specs.values())
+        state = switch.state()
+        routed = {service: name for service, name in active.items() if state.find(service, name) is not None}
+        listening = tuple(frontend for frontend in wanted if frontend.service in routed)
+        gone = [service for service in state.active if service not in active]
+        if gone:
+            switch.deactivate(gone)
+            state = switch.state()
+        current = {service: state.active.get(service) for service in routed}
+        if current != routed or set(state.frontends) != set(listening):
+            switch.activate({s: n for s, n in routed.items() if current[s] != n}, frontends=listening)
+
+    def forget_set(self, spec: SetSpec) -> None:
+        """The switch need not know this set any more."""
+        self.switch(spec.project).remove_set(spec.service.name, spec.id)
+
+    def is_served(self, spec: SetSpec) -> bool:
+        """Whether the set has any port that the switch answers for."""
+        return bool(self._frontends(spec.project, [spec]))
+
+    def _specs(self, project: str, active: Mapping[str, SetId]) -> dict[str, SetSpec]:
+        sets = self._records.sets(project)
+        return {service: sets[name].spec for service, name in active.items() if name in sets}
+
+    def _frontends(self, project: str, specs: Iterable[SetSpec]) -> tuple[Frontend, ...]:
+        every = list(specs)
+        configs = {spec.service.name: self._images.get(spec.image).config.config for spec in every}
+        chosen: dict[tuple[str, int, str], int] = {
+            (spec.service.name, port.target, port.protocol): found
+            for spec in every
+            for port in wants_host_port(spec.service)
+            if (found := self._records.host_port(project, spec.service.name, port.target, port.protocol)) is not None
+        }
+        addresses = {name: str(one) for name, one in self._networks.service_addresses(network_name(project)).items()}
+        return frontends([spec.service for spec in every], configs, addresses, chosen)
+
+
+def _sorted(members: Iterable[Server]) -> list[Server]:
+    return sorted(members, key=lambda server: server.name)
