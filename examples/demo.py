@@ -61,7 +61,11 @@ class Demo:
         print(f"$ bennu {' '.join(words)}", flush=True)
         started = time.monotonic()
         done = subprocess.run(
-            [BENNU, *words], env=self.environ, cwd=self.shop, text=True, stdout=subprocess.PIPE if quiet else None,
+            [BENNU, *words],
+            env=self.environ,
+            cwd=self.shop,
+            text=True,
+            stdout=subprocess.PIPE if quiet else None,
             stderr=subprocess.STDOUT if quiet else None,
         )
         took = time.monotonic() - started
@@ -81,9 +85,20 @@ class Demo:
         """Run ``change`` under load; the load's report, with ``changed_at``: when the change was begun."""
         load = subprocess.Popen(
             [
-                sys.executable, HERE.parent / "bench" / "load.py", "--port", str(self.port),
-                "--site", self.shop / "web" / "site", "--watch", STYLE, "--versions", self.versions,
-                "--rate", str(self.rate), "--seconds", "300",
+                sys.executable,
+                HERE.parent / "bench" / "load.py",
+                "--port",
+                str(self.port),
+                "--site",
+                self.shop / "web" / "site",
+                "--watch",
+                STYLE,
+                "--versions",
+                self.versions,
+                "--rate",
+                str(self.rate),
+                "--seconds",
+                "300",
             ],
             stdout=subprocess.PIPE,
         )
@@ -206,13 +221,7 @@ class Demo:
         took, _ = self.bennu("down", "--volumes", "--yes")
         self.row("down, volumes removed", took, "nothing left")
         if own_root:
-            for _ in range(100):
-                done = subprocess.run([BENNU, "agent", "status"], env=self.environ, capture_output=True, check=False)
-                if done.returncode != 0:
-                    break
-                time.sleep(0.1)
-            self.check(done.returncode != 0, "the agent ended by itself")
-            shutil.rmtree(self.root)
+            self.bennu("system", "reset", "--yes")
 
 
 def main() -> int:

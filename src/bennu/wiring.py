@@ -166,7 +166,15 @@ class Runtime(Store):
         """Containers, with their volumes and networks."""
         from bennu.runtime.containers import Containers
 
-        return Containers(self.settings, self.database, self.snapshots)
+        containers = Containers(self.settings, self.database, self.snapshots)
+        containers.records.alias = self._replica
+        return containers
+
+    def _replica(self, name: str) -> str | None:
+        """The container that a replica's name (``web.2``) means: that of the active set."""
+        from bennu.engine.embedded.records import EngineRecords
+
+        return EngineRecords(self.database).replica(name)
 
     @cached_property
     def builder(self) -> Builder:

@@ -69,6 +69,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("agent run", "Tend the fleet: health checks, restarts, kept sets"),
         Row("agent install", "Install the agent as a unit of systemd"),
         Row("agent status", "Say whether the agent runs"),
+        Row("system reset", "Remove everything: projects, containers, volumes, images, the state directory"),
         Row("doctor", "Say what this host lacks and the command that installs it"),
         Row("gc", "Remove what nothing needs any more"),
         Row("system df", "Show what the store takes on the disk"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -69,12 +69,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return os.uname().nodename if self.options.network == "host" else self.short
 
 
+Alias = Callable[[str], str | None]
+"""The ID of the container that upper floors know by a name of their own (``web.2``), or None."""
+
+
 class Records:
-    """The tables ``containers`` and ``container_labels``."""
+    """The tables ``containers`` and ``container_labels``. ``alias`` is asked where no container has a name."""
 
     def __init__(self, database: Database, volumes: Volumes) -> None:
         self._database = database
         self._volumes = volumes
+        self.alias: Alias | None = None
 
     def add(self, record: Record) -> None:
         """Record a container, its labels and its claims on volumes. ``AlreadyExists`` if the name is taken."""
@@ -139,6 +144,10 @@ class Records:
         )
         if row is not None:
             return _record(row)
+        known = self.alias(text) if self.alias is not None else None
+        found = self.get(known) if known is not None else None
+        if found is not None:
+            return found
         rows = []
         if re.fullmatch(r"[0-9a-f]{1,64}", text):
             upper = text + "g"  # sorts after every hexadecimal digit
