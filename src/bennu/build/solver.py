@@ -128,14 +128,13 @@ class Solver:
                 return task.result.tree
             vertex = self._graph.vertices[index]
             if isinstance(vertex.step, Base):
+                self._look_up(index, task)
                 tree = self._executor.base(vertex.step)
-                self._tell(Cached(self._numbers[index], vertex.label))
                 task.result = Result(keys.base_identity(vertex.step), None, tree)
                 return tree
             known = self._look_up(index, task)
             found = None if known.found is None else self._cache.tree(known.found)
             if found is not None:
-                self._tell(Cached(self._numbers[index], vertex.label))
                 task.result = Result(known.identity, known.found, found)
                 return found
             task.result = self._make(index, vertex, task.keys)
@@ -155,6 +154,7 @@ class Solver:
         step = vertex.step
         if isinstance(step, Base):
             task.result = Result(keys.base_identity(step))
+            self._tell(Cached(self._numbers[index], vertex.label))
             return task.result
         parent = self._identity(step.parent)
         if isinstance(step, Copy):
@@ -163,6 +163,8 @@ class Solver:
             task.keys = [keys.definition_key(step, parent, epoch=self._epoch)]
             found = self._find(task.keys[0])
         task.result = Result(found.identity if found else task.keys[0].digest, found)
+        if found is not None:
+            self._tell(Cached(self._numbers[index], vertex.label))
         return task.result
 
     def _copy_found(self, step: Copy, parent: Digest, task: _Task) -> Found | None:

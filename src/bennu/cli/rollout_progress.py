@@ -7,6 +7,7 @@ where there is a terminal. Implements ``deploy.apply.Reporter``.
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from bennu.cli.context import Context
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from bennu.errors import BennuError
 
 
+QUIET_SECONDS = 1.0
+"""Where lines stay, in a log, news of one action comes no more often than this."""
+
+
 class RolloutProgress:
     """Writes to the context's standard error; safe from several threads."""
 
@@ -26,6 +31,7 @@ class RolloutProgress:
         self._lock = threading.Lock()
         self._live = context.is_coloured(context.stderr)
         self._last = ""
+        self._told: dict[str, float] = {}
 
     def state(self, state: State) -> None:
         """A phase begins."""
@@ -33,11 +39,14 @@ class RolloutProgress:
 
     def progress(self, action: Action, line: str) -> None:
         """News of something under way; repeated news is said once."""
-        text = f"    {subject(action)}: {line}"
+        what = subject(action)
+        text = f"    {what}: {line}"
         with self._lock:
-            if text == self._last:
+            now = time.monotonic()
+            if text == self._last or (not self._live and now - self._told.setdefault(what, now) < QUIET_SECONDS):
                 return
             self._last = text
+            self._told[what] = now
             if self._live:
                 width = self._context.width(self._context.stderr)
                 self._context.stderr.write(f"\r\x1b[K{text[: width - 1]}")

@@ -1,4 +1,4 @@
-"""``bennu system reset``: everything of one state directory goes: projects, containers, networks, images, the directory."""
+"""``bennu system reset``: a state directory goes, with its projects, containers, networks and images."""
 
 from __future__ import annotations
 

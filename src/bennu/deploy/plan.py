@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from bennu.compose.canonical import canonical_json
 from bennu.compose.model import Service, Value, Volume
 from bennu.deploy.release import Release
 from bennu.digest import Digest
@@ -129,7 +130,7 @@ def _reasons(old: SetSpec, new: SetSpec) -> tuple[str, ...]:
         lines.append(f"image {_short(old.image)} -> {_short(new.image)}")
     if old.replicas != new.replicas:
         lines.append(f"replicas {old.replicas} -> {new.replicas}")
-    before, after = (msgspec.to_builtins(spec.service) for spec in (old, new))
+    before, after = (msgspec.json.decode(canonical_json(spec.service)) for spec in (old, new))
     for field in sorted(before.keys() | after.keys()):
         if field == "deploy":
             before_deploy = {k: v for k, v in before.get(field, {}).items() if k != "replicas"}

@@ -230,7 +230,7 @@ class EmbeddedEngine:
         removed = 0
         for record in sets.values():
             removed += self._replicas.remove(record.spec)
-            report(f"{removed} replicas removed")
+            report(f"{_replicas(removed)} removed")
         self._networks.remove(network_name(project))
         if action.volumes:
             for name in {v.name for record in sets.values() for v in record.spec.volumes.values() if not v.external}:
@@ -239,10 +239,14 @@ class EmbeddedEngine:
         files.remove_tree(self._settings.projects / project)
         self.records.forget(project)
         data = " and its volumes" if action.volumes else ""
-        return Receipt(summary=f"{removed} replicas, the switch, the network{data} are removed")
+        return Receipt(summary=f"{_replicas(removed)}, the switch, the network{data} are removed")
 
     def _spec(self, name: SetId, project: str | None = None) -> SetSpec:
         found = self.records.find(name, project)
         if found is None:
             raise NotFound(f"set {name!r} does not exist")
         return found.spec
+
+
+def _replicas(count: int) -> str:
+    return f"{count} replica" if count == 1 else f"{count} replicas"
