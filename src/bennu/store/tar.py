@@ -61,10 +61,10 @@ def encode(member: Member) -> bytes:
     """The header blocks of a member: a multiple of 512 bytes, to be followed by its content and its padding."""
     name = member.name + b"/" if member.kind == DIRECTORY else member.name
     records = _records(member, name)
-    if records:
+    if b"path" in records:
         return _extended(name, records) + _ustar(member, name[:_MAX_NAME], b"")
     prefix, rest = _split(name)
-    return _ustar(member, rest, prefix)
+    return (_extended(name, records) if records else b"") + _ustar(member, rest, prefix)
 
 
 def padding(size_bytes: int) -> bytes:

@@ -2,9 +2,9 @@
 
 Entries come depth first, names sorted by their bytes, so the same tree always gives the same archive. overlayfs's
 whiteouts (character device 0/0) become ``.wh.NAME``, its opaque directories ``.wh..wh..opq`` (OCI image specification,
-layer.md, "Whiteouts"); none of its own attributes leaves. The kernel marks every new directory opaque, as a
-shortcut; an archive says so only where there is something below to hide, or its bytes would depend on how the
-directory came to be. Sockets are left out, as every tool does. ``tree_writer`` is the inverse.
+layer.md, "Whiteouts"); none of its own attributes leaves. Both are written only where they hide something of the
+layers below: the kernel marks every new directory opaque, as a shortcut, and the bytes of a layer must not depend on
+how a directory came to be. Sockets are left out, as every tool does. ``tree_writer`` is the inverse.
 """
 
 from __future__ import annotations
@@ -113,23 +113,26 @@ class _Packer:
                 encode(Member(path, DIRECTORY, mode, status.st_uid, status.st_gid, 0, mtime, xattrs=xattrs))
             )
             opaque = OPAQUE_XATTR in attributes and os.getxattr(fd, OPAQUE_XATTR) == b"y"
-            if opaque and merged and self._hides(path):
+            if opaque and merged and self._below(path) == stat.S_IFDIR:
                 self._mark(path + b"/" + OPAQUE)
             return _Level(path, _names(fd), merged and not opaque)
         finally:
             os.close(fd)
 
-    def _hides(self, path: bytes) -> bool:
-        """Whether the tree below has this directory, so that being opaque means something."""
+    def _below(self, path: bytes) -> int:
+        """The type (``S_IFMT``) of what the tree below has at a path, no links followed; 0 for nothing."""
         assert self._lower is not None
         rules = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_BENEATH
         try:
-            os.close(syscalls.openat2(self._lower, path, _OPEN_DIRECTORY, 0, rules))
+            fd = syscalls.openat2(self._lower, path, os.O_PATH | os.O_NOFOLLOW, 0, rules)
         except OSError as error:
             if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-                return False
+                return 0
             raise
-        return True
+        try:
+            return stat.S_IFMT(os.fstat(fd).st_mode)
+        finally:
+            os.close(fd)
 
     def _entries(self, level: _Level) -> bytes | None:
         """Write entries until there is a directory to go down into: its path, or None at the end."""
@@ -144,6 +147,8 @@ class _Packer:
                     return prefix + name
                 if kind == stat.S_IFREG:
                     self._file(fd, prefix + name, name, status)
+                elif kind == stat.S_IFCHR and status.st_rdev == 0:
+                    self._whiteout(level, prefix, name)
                 elif kind != stat.S_IFSOCK:
                     self._special(fd, prefix, name, status)
             return None
@@ -172,6 +177,10 @@ class _Packer:
                 self._output.copy(fd, size, path)
         finally:
             os.close(fd)
+
+    def _whiteout(self, level: _Level, prefix: bytes, name: bytes) -> None:
+        if level.merged and self._below(prefix + name) not in {0, stat.S_IFSOCK}:  # of a socket no archive knows
+            self._mark(prefix + WHITEOUT + name)
 
     def _special(self, directory: int, prefix: bytes, name: bytes, status: os.stat_result) -> None:
         kind = stat.S_IFMT(status.st_mode)

@@ -148,6 +148,12 @@ def test_names_up_to_256_bytes_need_no_extension():
     assert len(encode(Member(b"a" * 100, DIRECTORY, 0, 0, 0, 0, 0))) == 3 * BLOCK
 
 
+@pytest.mark.parametrize("name", [b"p" * 130 + b"/a", b"a" * 101, b"p" * 156 + b"/a"])
+def test_a_long_name_beside_other_extensions_is_whole(name):
+    ((member, _),) = read(archive(Member(name, DIRECTORY, 0o755, 0, 0, 0, 0, xattrs={b"user.x": b"1"})))
+    assert member.name.rstrip(b"/") == name
+
+
 def test_a_size_beyond_octal_is_said_in_an_extension():
     header = encode(Member(b"big", REGULAR, 0o644, 0, 0, 1 << 40, 0))
     with TarReader(io.BytesIO(header + b"x" * 100)) as reader, pytest.raises(Corrupt, match="cut off"):
