@@ -17,6 +17,7 @@ SKIPPED = ("    shop: ", "#", "  load:", "REVISION", "$ bennu inspect", "$ bennu
 
 
 def main() -> None:
+    """Read the demo's output, write the picture."""
     lines = [re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line).rstrip() for line in sys.stdin]
     start = next(number for number, line in enumerate(lines) if line.startswith("### 3."))
     console = Console(record=True, width=WIDTH, file=io.StringIO())
@@ -28,10 +29,14 @@ def main() -> None:
             continue
         blank = not line
         console.print(styled(line[:WIDTH]))
-    sys.stdout.write(console.export_svg(title="script/demo", font_aspect_ratio=0.61))
+    picture = console.export_svg(title="script/demo", font_aspect_ratio=0.61)
+    # a picture in a repository fetches no font from anywhere
+    picture = re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL)
+    sys.stdout.write(picture.replace("Fira Code, monospace", "DejaVu Sans Mono, Menlo, Consolas, monospace"))
 
 
 def styled(line: str) -> Text:
+    """A line in the colours of a terminal."""
     style = ""
     if line.startswith("###"):
         style = "bold"
