@@ -17,6 +17,7 @@ from bennu.digest import Digest
 if TYPE_CHECKING:
     from bennu.build.builder import Builder
     from bennu.build.progress import Listener
+    from bennu.build.running import Runner
     from bennu.compose.model import Build
     from bennu.deploy.apply import Deployer
     from bennu.deploy.history import History
@@ -178,22 +179,27 @@ class Runtime(Store):
 
     @cached_property
     def builder(self) -> Builder:
-        """What builds images. A RUN has the bridge where there can be one, else the host's network."""
-        import os
-
+        """What builds images."""
         from bennu.build.builder import Builder
-        from bennu.build.running import Runner
-        from bennu.runtime.networks import Networks
 
-        networks = Networks(self.settings, self.database) if os.geteuid() == 0 else None
         return Builder(
             self.settings,
             self.database,
             self.images,
             self.snapshots,
             operations=self.operations,
-            runner=Runner(self.settings, self.snapshots, networks),
+            runner=self._build_runner,
         )
+
+    def _build_runner(self) -> Runner:
+        """What runs a RUN: with the bridge where there can be one, else the host's network."""
+        import os
+
+        from bennu.build.running import Runner
+        from bennu.runtime.networks import Networks
+
+        networks = Networks(self.settings, self.database) if os.geteuid() == 0 else None
+        return Runner(self.settings, self.snapshots, networks)
 
 
 class Fleet(Runtime):

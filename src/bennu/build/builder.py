@@ -7,9 +7,9 @@ all.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -19,14 +19,13 @@ from bennu.build.executor import StepExecutor
 from bennu.build.graph import BaseImage, Lowered
 from bennu.build.lowering import lower
 from bennu.build.progress import Listener
-from bennu.build.running import Runner
 from bennu.build.solver import Solver
 from bennu.build.source import SourceTree, load_rules
 from bennu.config import Settings
 from bennu.dockerfile.parser import parse
 from bennu.dockerfile.source import Span
 from bennu.errors import BennuError, NotFound
-from bennu.oci.image_config import ImageConfig, chain_ids, rfc3339
+from bennu.oci.image_config import History, ImageConfig, chain_ids, rfc3339
 from bennu.oci.platform import platform_of_machine
 from bennu.oci.reference import Reference
 from bennu.store.base import CommittedSnapshot
@@ -34,6 +33,9 @@ from bennu.store.database import Database
 from bennu.store.images import Image, Images
 from bennu.store.operations import Operations
 from bennu.store.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from bennu.build.running import Runner
 
 COMMENT: Final = "buildkit.dockerfile.v0"
 
@@ -53,6 +55,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None = None
     use_cache: bool = True
     epoch: int | None = None
+    network: graph.Network = "default"
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -76,7 +79,7 @@ class Builder:
         snapshots: Snapshots,
         *,
         operations: Operations,
-        runner: Runner,
+        runner: Callable[[], Runner],
     ) -> None:
         self._settings = settings
         self._database = database
@@ -90,8 +93,8 @@ class Builder:
         """Build an image. Errors of the Dockerfile are ``Invalid`` or ``Unsupported`` with their place."""
         path = dockerfile_path(request)
         lowered = self._lower(request, path)
+        _connect(lowered.graph, request.network)
         with self._operations.under_way(f"build of {request.context}"):
-            self._runner.sweep()
             executor = StepExecutor(
                 self._settings,
                 self._database,
@@ -141,7 +144,7 @@ class Builder:
                 "`bennu image bootstrap` makes a base image, `bennu load` brings one in, `bennu images` lists them",
             )
         chain = chain_ids(image.config.diff_ids)
-        return BaseImage(image.manifest, chain[-1] if chain else None, image.config)
+        return BaseImage(image.manifest, chain[-1] if chain else None, _with_history(image.config))
 
     def _dated(self, config: ImageConfig, tree: CommittedSnapshot | None, epoch: int | None) -> ImageConfig:
         made = float(epoch) if epoch is not None else None if tree is None else self.cache.made(tree.id)
@@ -160,6 +163,20 @@ def dockerfile_path(request: BuildRequest) -> Path:
     context.
     """
     return request.dockerfile or request.context / "Dockerfile"
+
+
+def _with_history(config: ImageConfig) -> ImageConfig:
+    """A base's configuration with an entry for each layer: histories are optional in images that others made."""
+    missing = len(config.diff_ids) - sum(not entry.empty_layer for entry in config.history)
+    return msgspec.structs.replace(config, history=(*config.history, *[History()] * max(missing, 0)))
+
+
+def _connect(steps: graph.Graph, network: graph.Network) -> None:
+    """Give every RUN that asks for no network in particular the build's."""
+    for index, vertex in enumerate(steps.vertices):
+        if isinstance(vertex.step, graph.Run) and vertex.step.network == "default":
+            step = msgspec.structs.replace(vertex.step, network=network)
+            steps.vertices[index] = msgspec.structs.replace(vertex, step=step)
 
 
 def _read(path: Path) -> bytes:

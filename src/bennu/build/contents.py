@@ -14,13 +14,11 @@ import stat
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from bennu.build.source import Entry, Selection
 from bennu.digest import Digest
 from bennu.store.database import Database
-from bennu.store.tree import is_portable
 
 BLOCK_BYTES: Final = 1 << 20
 RACY_NS: Final = 20_000_000  # times of files come from the last timer tick, up to 10 ms ago
@@ -77,6 +75,8 @@ class FileDigests:
         self.hashed += len(entries)
         if len(entries) < PARALLEL_FROM and sum(entry.status.st_size for entry in entries) < 8 * BLOCK_BYTES:
             return {entry.path: _file_digest(entry.path) for entry in entries}
+        from concurrent.futures import ThreadPoolExecutor  # dear to import, and most builds read few files
+
         with ThreadPoolExecutor(2) as pool:  # hashing releases the interpreter lock
             return dict(zip((e.path for e in entries), pool.map(_file_digest, (e.path for e in entries)), strict=True))
 
@@ -135,6 +135,8 @@ def _described(entry: Entry, selection: Selection, by_path: dict[str, bytes]) ->
 
 def portable_xattrs(entry: Entry) -> list[tuple[bytes, bytes]]:
     """The extended attributes that belong to an image, sorted by name."""
+    from bennu.store.tree import is_portable
+
     try:
         names = sorted(map(os.fsencode, os.listxattr(entry.path, follow_symlinks=False)))
     except OSError:  # a file system without them

@@ -1,23 +1,22 @@
 """The real executor of steps: snapshots mounted for a moment, files copied, processes run. See ``solver.Executor``.
 
 Errors of a step are told at its place in the Dockerfile. The selection of a COPY from the context is walked once: its
-content key and the copy use the same one.
+content key and the copy use the same one. What only a step that runs needs (the runtime, copying, mounts) is imported
+when one does, so that a build out of the cache does not pay for it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bennu.build.contents import FileDigests, content_digest
-from bennu.build.copying import copy
 from bennu.build.graph import Base, Copy, Graph, MakeDirectory, Run, Vertex
-from bennu.build.running import Runner
-from bennu.build.solver import Emit
 from bennu.build.source import Selection, SourceTree
-from bennu.build.trees import clamp_times, in_trees, make_directory
 from bennu.config import Settings
 from bennu.digest import Digest
 from bennu.dockerfile.source import Span
@@ -26,6 +25,10 @@ from bennu.store.base import CommittedSnapshot
 from bennu.store.database import Database
 from bennu.store.images import Images
 from bennu.store.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from bennu.build.running import Runner
+    from bennu.build.solver import Emit
 
 
 class StepExecutor:
@@ -37,7 +40,7 @@ class StepExecutor:
         database: Database,
         images: Images,
         snapshots: Snapshots,
-        runner: Runner,
+        runner: Callable[[], Runner],
         *,
         graph: Graph,
         context: SourceTree,
@@ -46,10 +49,12 @@ class StepExecutor:
         self._settings = settings
         self._images = images
         self._snapshots = snapshots
-        self._runner = runner
+        self._make_runner = runner
+        self._lock = threading.Lock()
         self._context = context
         self._epoch = epoch
         self._spans = {vertex.step: vertex.span for vertex in graph.vertices}
+        self._labels = [vertex.label for vertex in graph.vertices]
         self._digests = FileDigests(database, str(context.root))
         self._selections: dict[Copy, Selection] = {}
 
@@ -78,9 +83,10 @@ class StepExecutor:
                 selection = self._context.select(step)
                 self._selections[step] = selection
                 return content_digest(selection, self._digests)
+            from bennu.build.trees import in_trees
 
             def keyed(roots: tuple[Path, ...]) -> Digest:
-                tree = SourceTree(roots[0], what="the stage that it copies from", keeps_owners=True)
+                tree = SourceTree(roots[0], what=self._name_of(step), keeps_owners=True)
                 return content_digest(tree.select(step), FileDigests(None, ""))
 
             return in_trees(self._settings, (self._snapshots.mounts(source),), keyed)
@@ -93,17 +99,34 @@ class StepExecutor:
         with _placed(vertex.span):
             match step:
                 case Run():
-                    return self._runner.run(vertex, step, trees[0], output=emit, cancel=cancel, epoch=self._epoch)
+                    with self._lock:  # made once, whatever begins first
+                        runner = self._runner
+                    return runner.run(vertex, step, trees[0], output=emit, cancel=cancel, epoch=self._epoch)
                 case MakeDirectory():
+                    from bennu.build.trees import make_directory
+
                     return make_directory(self._settings, self._snapshots, step, trees[0], self._epoch)
                 case Copy():
                     return self._copy(step, trees[0], trees[1])
                 case Base():
                     return self.base(step)
 
+    @cached_property
+    def _runner(self) -> Runner:
+        runner = self._make_runner()
+        runner.sweep()
+        return runner
+
     def _copy(
         self, step: Copy, parent: CommittedSnapshot | None, source: CommittedSnapshot | None
     ) -> CommittedSnapshot:
+        from bennu.build.copying import copy
+        from bennu.build.trees import clamp_times, in_trees
+
+        def between(roots: tuple[Path, ...]) -> None:
+            tree = SourceTree(roots[1], what=self._name_of(step), keeps_owners=True)
+            copy(tree.select(step), step, roots[0], self._epoch)
+
         active = self._snapshots.prepare(parent)
         try:
             target = self._snapshots.mounts(active)
@@ -111,8 +134,7 @@ class StepExecutor:
                 selection = self._selections.get(step)
                 in_trees(self._settings, (target,), lambda roots: copy(selection, step, roots[0], self._epoch))
             else:
-                mounts = (target, self._snapshots.mounts(source))
-                in_trees(self._settings, mounts, lambda roots: self._copy_between(step, roots))
+                in_trees(self._settings, (target, self._snapshots.mounts(source)), between)
             if self._epoch is not None:
                 clamp_times(self._snapshots.directory(active), self._epoch)
             return self._snapshots.commit(active)
@@ -120,9 +142,9 @@ class StepExecutor:
             self._snapshots.discard(active)
             raise
 
-    def _copy_between(self, step: Copy, roots: tuple[Path, ...]) -> None:
-        tree = SourceTree(roots[1], what="the stage that it copies from", keeps_owners=True)
-        copy(tree.select(step), step, roots[0], self._epoch)
+    def _name_of(self, step: Copy) -> str:
+        """What a COPY takes files from, for errors: the step that left that tree."""
+        return "the build context" if step.source is None else f"what {self._labels[step.source]!r} left"
 
 
 @contextmanager

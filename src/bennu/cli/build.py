@@ -28,6 +28,10 @@ COMMAND = Command(
         ),
         option("--label", metavar="K=V", dest="labels", help="Add a label", repeatable=True, convert=assignment),
         option("--target", metavar="STAGE", help="Build this stage, by name or number"),
+        option(
+            "--network", metavar="NETWORK", help="What a RUN can reach: default, none, host",
+            choices=("default", "none", "host"), default="default",
+        ),
         switch("--no-cache", help="Run every step again"),
         switch("-q", "--quiet", help="Say nothing but the image's ID"),
         option(
@@ -114,6 +118,7 @@ def _request(args: Arguments, context: Context) -> BuildRequest:
         target=args.target,
         use_cache=not args.no_cache,
         epoch=source_date_epoch(context),
+        network=args.network,
     )
 
 

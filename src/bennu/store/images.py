@@ -17,7 +17,7 @@ from typing import IO, Final
 
 import msgspec
 
-from bennu.digest import Digest, short
+from bennu.digest import Digest, digest_of, short
 from bennu.errors import Conflict, Corrupt, Invalid, NotFound
 from bennu.oci import media
 from bennu.oci.descriptor import Descriptor
@@ -25,7 +25,7 @@ from bennu.oci.document import encode
 from bennu.oci.image_config import ImageConfig, RootFS, chain_ids, encode_config, moment, parse_config
 from bennu.oci.manifest import Manifest, new_manifest, parse_manifest
 from bennu.oci.reference import Reference, parse_reference
-from bennu.store.base import BlobStore, CommittedSnapshot, LayerInfo, LayerStore, Snapshotter
+from bennu.store.base import BlobInfo, BlobStore, CommittedSnapshot, LayerInfo, LayerStore, Snapshotter
 from bennu.store.compression import decompressed
 from bennu.store.database import Database
 
@@ -103,7 +103,7 @@ class Images:
         if durable:
             self.snapshots.sync()
         with self.blobs.spared():
-            stored = self.blobs.write(encode_config(complete))
+            stored = self._kept(encode_config(complete))
             manifest = new_manifest(
                 Descriptor(media.OCI_CONFIG, stored.digest, stored.size_bytes),
                 tuple(Descriptor(media.OCI_LAYER, info.diff_id, info.size_bytes) for info in infos),
@@ -118,7 +118,7 @@ class Images:
         stored the blobs did so inside ``Operations.under_way`` or ``BlobStore.spared``.
         """
         with self.blobs.spared():
-            digest = self.blobs.write(manifest).digest
+            digest = self._kept(manifest).digest
             parsed = parse_manifest(manifest, digest)
             config = parse_config(self.blobs.read(parsed.config.digest), parsed.config.digest)
             if config.diff_ids != tuple(layer.diff_id for layer in layers) or len(layers) != len(parsed.layers):
@@ -134,6 +134,11 @@ class Images:
                 for name in names:
                     self.tag(digest, name)
         return self.get(digest)
+
+    def _kept(self, data: bytes) -> BlobInfo:
+        """Bytes in the store; what is there already waits for no disk."""
+        digest = digest_of(data)
+        return BlobInfo(digest, len(data)) if self.blobs.touch(digest) else self.blobs.write(data)
 
     def get(self, manifest: Digest) -> Image:
         """The image with this manifest. ``NotFound``; ``Corrupt`` if its configuration is damaged."""

@@ -38,7 +38,7 @@ class Operations:
     @contextmanager
     def under_way(self, what: str) -> Iterator[None]:
         """Record work for as long as the block runs."""
-        with self._database.transaction() as rows:
+        with self._database.transaction(durable=False) as rows:  # dead after a power cut, known or not
             number = rows.execute(
                 "INSERT INTO operations (what, owner, boot, started) VALUES (?, ?, ?, ?)",
                 (what, f"{os.getpid()}:{start_time(os.getpid())}", boot_id(), time.time()),
@@ -46,7 +46,7 @@ class Operations:
         try:
             yield
         finally:
-            with self._database.transaction() as rows:
+            with self._database.transaction(durable=False) as rows:
                 rows.execute("DELETE FROM operations WHERE id = ?", (number,))
 
     def walk(self) -> list[Operation]:
