@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -81,10 +82,11 @@ class Agent:
             try:
                 due = min(due, self._engine.tend(project, now), self._keep(project, now))
                 self._trouble.pop(project, None)
-            except BennuError as error:  # one project's trouble must not stop the others
-                if self._trouble.get(project) != error.message:
-                    self._trouble[project] = error.message
-                    self._reporter.say(f"{project}: {error.message}")
+            except (BennuError, OSError, sqlite3.Error) as error:  # one project's trouble must not stop the others
+                message = error.message if isinstance(error, BennuError) else str(error)
+                if self._trouble.get(project) != message:
+                    self._trouble[project] = message
+                    self._reporter.say(f"{project}: {message}")
                 due = min(due, 1.0)
         return due
 

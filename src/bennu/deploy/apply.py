@@ -7,6 +7,7 @@ leaves at once and the next command takes the rollout up (``recover``).
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from bennu.errors import BennuError, Conflict
 from bennu.host import locks
 
 PARALLEL: Final = 8
+AGENT: Final = "bennu agent run"
+"""What the agent's author line holds: it takes up dead rollouts and stops kept sets, and is soon done."""
 
 
 class Reporter(Protocol):
@@ -79,13 +82,14 @@ class Deployer:
 
     @contextmanager
     def exclusive(self, reporter: Reporter, *, wait_seconds: float | None = 0, recover: bool = True) -> Iterator[None]:
-        """One deploy at a time for the project; ``Conflict`` names who is at it.
+        """One deploy at a time for the project; ``Conflict`` names who is at it. The agent is waited for in any case.
 
         Takes up what a dead process left unfinished, unless ``recover`` is off because all of it is to go.
         """
+        holder = locks.holder(self._lock)
         with locks.held(
             self._lock,
-            wait_seconds=wait_seconds,
+            wait_seconds=None if holder is not None and AGENT in holder else wait_seconds,
             owner=self.author,
             subject=f"project {self.project!r}",
             on_wait=lambda who: reporter.say(f"waiting for {who}"),
@@ -211,16 +215,21 @@ class _Run:
             try:
                 return wait(waiting, return_when=FIRST_COMPLETED).done
             except KeyboardInterrupt:
-                if self._cancel.is_set() or self._rollout.state in COMMITTED:
+                if self._cancel.is_set():
                     raise
-                self._reporter.say("interrupted: reverting (once more to leave at once)")
                 self._cancel.set()
-                self._rollout.handle(Cancelled(reason="interrupted"))
+                if self._rollout.state in COMMITTED:
+                    self._reporter.say("interrupted: the switch is done, so this goes on without waiting")
+                else:
+                    self._reporter.say("interrupted: reverting (once more to leave at once)")
+                    self._rollout.handle(Cancelled(reason="interrupted"))
 
     def _take(self, command: Action, future: Future[tuple[Receipt, float]]) -> list[Action]:
         try:
             receipt, seconds = future.result()
-        except BennuError as error:
+        except (BennuError, OSError, sqlite3.Error) as caught:
+            # a full disk is no reason to leave things half done
+            error = caught if isinstance(caught, BennuError) else errors.Failed(f"{type(command).__name__}: {caught}")
             self._first = self._first or error
             self._last = error
             self._reporter.failed(command, error)

@@ -43,7 +43,14 @@ class Release(Value, frozen=True, kw_only=True, omit_defaults=True):
         """The set of a service in this release; ``generation`` above 0 is the same set made again from scratch."""
         entry = self.services[service]
         return SetSpec(
-            id=set_id(service, service_digest(entry.service), entry.image, entry.service.replicas, generation),
+            id=set_id(
+                self.project,
+                service,
+                service_digest(entry.service),
+                entry.image,
+                replicas=entry.service.replicas,
+                generation=generation,
+            ),
             project=self.project,
             image=entry.image,
             image_name=entry.image_name,

@@ -42,12 +42,15 @@ class SetSpec(Value, frozen=True, kw_only=True, omit_defaults=True):
         return self.service.replicas
 
 
-def set_id(service: str, configuration: Digest, image: Digest, replicas: int, generation: int = 0) -> SetId:
+def set_id(
+    project: str, service: str, configuration: Digest, image: Digest, *, replicas: int, generation: int = 0
+) -> SetId:
     """The name of a set: the service and ten hexadecimal digits of what its replicas are made from, and how many.
 
-    A set never changes, its size included. ``generation`` counts how often it was made again from scratch.
+    A set never changes, its size included, and belongs to one project: the same file deployed under two names makes
+    two. ``generation`` counts how often it was made again from scratch.
     """
-    content = digest_of(f"set 1\n{configuration}\n{image}\n{replicas}\n".encode())
+    content = digest_of(f"set 1\n{project}\n{configuration}\n{image}\n{replicas}\n".encode())
     return SetId(f"{service}-{encoded(content)[:10]}" + (f"-{generation}" if generation else ""))
 
 

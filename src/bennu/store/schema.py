@@ -201,4 +201,9 @@ CREATE UNIQUE INDEX one_active_revision ON revisions (project) WHERE state = 'ac
 CREATE UNIQUE INDEX one_rolling_revision ON revisions (project) WHERE state = 'rolling';
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,)
+_STOPPED_SETS: Final = """
+-- engine.embedded.records: 1 where a set was stopped on purpose, so that nobody brings its replicas back
+ALTER TABLE engine_sets ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY, _STOPPED_SETS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from bennu.config import Settings
@@ -32,7 +32,7 @@ from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import Replicas, network_name
 from bennu.engine.embedded.tending import Tending
 from bennu.engine.embedded.traffic import Traffic
-from bennu.errors import NotFound
+from bennu.errors import Conflict, NotFound
 from bennu.host import files
 from bennu.runtime import logs
 from bennu.runtime import options as labels
@@ -102,9 +102,7 @@ class EmbeddedEngine:
             case Activate():
                 return self._activate(action)
             case Deactivate():
-                self.records.deactivate(action.project, action.services)
-                self._traffic.align(action.project)
-                return Receipt(summary=f"{', '.join(action.services)} out of service")
+                return self._deactivate(action)
             case StopSet():
                 return self._stop(action.set)
             case RemoveSet():
@@ -160,6 +158,8 @@ class EmbeddedEngine:
         self.records.prepare(action.project, action.services)
         for service in action.services:
             self._networks.service_address(network, service)
+        wanted = {*action.services, *self.records.active(action.project)}
+        self._release_addresses(action.project, self._networks.service_addresses(network).keys() - wanted)
         self._traffic.choose_ports(action.project, action.services.values())
         return Receipt(summary="network and volumes are there")
 
@@ -195,6 +195,19 @@ class EmbeddedEngine:
         self._traffic.align(action.project)
         return Receipt(summary="in service")
 
+    def _deactivate(self, action: Deactivate) -> Receipt:
+        self.records.deactivate(action.project, action.services)
+        self._traffic.align(action.project)
+        self._release_addresses(action.project, action.services)
+        return Receipt(summary=f"{', '.join(action.services)} out of service")
+
+    def _release_addresses(self, project: str, services: Iterable[str]) -> None:
+        """These services have no stable address any more; every replica's names are made those that there are."""
+        for service in services:
+            self._networks.release_service_address(network_name(project), service)
+        for record in self.records.sets(project).values():
+            self._replicas.write_hosts(record.spec)
+
     def _drain(self, action: Drain, cancel: threading.Event) -> Receipt:
         spec = self._spec(action.set)
         self._traffic.align(spec.project)
@@ -209,6 +222,7 @@ class EmbeddedEngine:
         found = self.records.find(name)
         if found is None:
             return Receipt(summary="is not there")
+        self.records.mark_stopped(found.spec)
         return Receipt(summary=f"{self._replicas.stop(found.spec)} stopped")
 
     def _remove(self, name: SetId) -> Receipt:
@@ -216,26 +230,29 @@ class EmbeddedEngine:
         if found is None:
             return Receipt(summary="is not there")
         spec = found.spec
+        if self.records.active(spec.project).get(spec.service.name) == spec.id:
+            raise Conflict(f"set {spec.id!r} is active", "activate another set first")
         self._traffic.align(spec.project)
-        if self.records.active(spec.project).get(spec.service.name) != spec.id:
-            self._traffic.forget_set(spec)
+        self._traffic.forget_set(spec)
+        # the record goes last: it is what a removal that was killed is finished by
+        removed = self._replicas.remove(spec)
         self.records.forget_set(spec)
-        return Receipt(summary=f"{self._replicas.remove(spec)} removed")
+        return Receipt(summary=f"{removed} removed")
 
     def _remove_project(self, action: RemoveProject, report: Report) -> Receipt:
         project = action.project
         sets = self.records.sets(project)
         self.records.deactivate(project, list(self.records.active(project)))
-        self._traffic.switch(project).remove()
+        self._traffic.remove(project)
         removed = 0
         for record in sets.values():
             removed += self._replicas.remove(record.spec)
             report(f"{_replicas(removed)} removed")
         self._networks.remove(network_name(project))
         if action.volumes:
-            for name in {v.name for record in sets.values() for v in record.spec.volumes.values() if not v.external}:
-                if self._containers.volumes.get(name) is not None:
-                    self._containers.volumes.remove(name)
+            for volume in self._containers.volumes.walk():
+                if volume.labels.get(labels.PROJECT) == project:
+                    self._containers.volumes.remove(volume.name)
         files.remove_tree(self._settings.projects / project)
         self.records.forget(project)
         data = " and its volumes" if action.volumes else ""

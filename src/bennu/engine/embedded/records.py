@@ -6,6 +6,7 @@ switch, names) follows, and is brought back to it after a crash.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 
@@ -20,10 +21,14 @@ from bennu.store.database import Database
 
 
 class SetRecord(msgspec.Struct, frozen=True):
-    """A set that was started. ``released``: when it last lost the traffic (Unix seconds), None if it never did."""
+    """A set that was started. ``released``: when it last lost the traffic (Unix seconds), None if it never did.
+
+    ``stopped``: it was stopped on purpose and not started since.
+    """
 
     spec: SetSpec
     released: float | None
+    stopped: bool = False
 
 
 class EngineRecords:
@@ -48,19 +53,23 @@ class EngineRecords:
         return {} if row is None else msgspec.json.decode(row["services"], type=dict[str, Service])
 
     def put_set(self, spec: SetSpec) -> None:
-        """Remember a set. One that is known stays as it was."""
+        """Remember a set that is about to start. Of one that is known, only that it is to run."""
         with self._database.transaction() as rows:
             rows.execute(
-                "INSERT OR IGNORE INTO engine_sets (id, project, service, spec) VALUES (?, ?, ?, ?)",
+                "INSERT INTO engine_sets (id, project, service, spec) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (project, id) DO UPDATE SET stopped = 0",
                 (spec.id, spec.project, spec.service.name, canonical_json(spec).decode()),
             )
+
+    def mark_stopped(self, spec: SetSpec) -> None:
+        """Remember that a set is stopped on purpose: an active one would be brought back otherwise."""
+        with self._database.transaction() as rows:
+            rows.execute("UPDATE engine_sets SET stopped = 1 WHERE project = ? AND id = ?", (spec.project, spec.id))
 
     def sets(self, project: str) -> dict[SetId, SetRecord]:
         """All sets of a project."""
         rows = self._database.query("SELECT * FROM engine_sets WHERE project = ? ORDER BY id", (project,))
-        return {
-            SetId(row["id"]): SetRecord(msgspec.json.decode(row["spec"], type=SetSpec), row["released"]) for row in rows
-        }
+        return {SetId(row["id"]): _set_record(row) for row in rows}
 
     def find(self, set_id: SetId, project: str | None = None) -> SetRecord | None:
         """A set by its name; ``Conflict`` where two projects have one of that name and none is said."""
@@ -70,7 +79,7 @@ class EngineRecords:
             raise Conflict(f"set {set_id!r} is in several projects")
         if not rows:
             return None
-        return SetRecord(msgspec.json.decode(rows[0]["spec"], type=SetSpec), rows[0]["released"])
+        return _set_record(rows[0])
 
     def forget_set(self, spec: SetSpec) -> None:
         """Forget a set. ``Conflict`` while it is active."""
@@ -178,3 +187,7 @@ class EngineRecords:
             names = ", ".join(f"{row['project']}-{name}" for row in rows)
             raise Conflict(f"replica {name!r} is in several projects", f"say which: {names}")
         return rows[0]["container"] if rows else None
+
+
+def _set_record(row: sqlite3.Row) -> SetRecord:
+    return SetRecord(msgspec.json.decode(row["spec"], type=SetSpec), row["released"], bool(row["stopped"]))

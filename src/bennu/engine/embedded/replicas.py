@@ -58,6 +58,15 @@ class Replicas:
         _each(one, range(1, spec.replicas + 1))
         return len(started)
 
+    def complete(self, spec: SetSpec) -> int:
+        """Make the replicas that a set has lost; those that are there are left as they are. How many were made."""
+        there = {container.record.labels[labels.REPLICA] for container in self.of(spec)}
+        missing = [index for index in range(1, spec.replicas + 1) if str(index) not in there]
+        if missing:
+            image, hosts = self._image(spec), self.write_hosts(spec)
+            _each(lambda index: self._start_one(spec, index, image, hosts, None), missing)
+        return len(missing)
+
     def _start_one(
         self, spec: SetSpec, index: int, image: ContainerImage, hosts: Path, found: Container | None
     ) -> bool:
@@ -81,7 +90,8 @@ class Replicas:
         return False
 
     def revive(self, spec: SetSpec, replica: ReplicaObservation) -> None:
-        """Start a replica that ended again; one that runs and is sick is stopped first."""
+        """Start a replica that ended again; one that runs and is sick is stopped first. ``NotFound`` if it is gone."""
+        self.containers.resolve(replica.container)
         if replica.state == "running":
             self.containers.stop(replica.container)
         self.write_hosts(spec)

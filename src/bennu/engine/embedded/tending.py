@@ -6,7 +6,6 @@ candidate is its rollout's affair. ``tend`` does what is due and says when it wa
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ import msgspec
 
 from bennu.compose.model import Restart, Service
 from bennu.engine.base import Observation, ReplicaObservation, Report, SetObservation
-from bennu.engine.embedded.health import HealthState, after, check_of, due
+from bennu.engine.embedded.health import Check, HealthState, after, check_of, due, due_eagerly
 from bennu.engine.embedded.probes import probe
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import Replicas
@@ -60,15 +59,22 @@ class Tending:
     def tend(self, project: str, now: float, report: Report) -> float:
         """Do what is due; the seconds until something is due again."""
         observation = self._observe(project)
+        stopped = {name for name, record in self._records.sets(project).items() if record.stopped}
         later = [IDLE_SECONDS]
+        trouble: list[BennuError] = []
         for found in observation.sets.values():
             is_active = observation.active.get(found.spec.service.name) == found.id
-            if is_active and not self._is_job(found, observation):
-                later.append(self._restart(found, now, report))
-            if is_active or found.released is not None:
-                later.append(self._watch(found, now))
+            try:
+                if is_active and found.id not in stopped and not self._is_job(found, observation):
+                    later.append(self._restart(found, now, report))
+                if is_active or found.released is not None:
+                    later.append(self._watch(found, now))
+            except BennuError as error:  # one set's trouble must not keep the others and the switch from their care
+                trouble.append(error)
         self._steer(project)
         self._traffic.switch(project).tend()
+        if trouble:
+            raise trouble[0]
         return max(0.0, min(later))
 
     def _steer(self, project: str) -> None:
@@ -77,33 +83,48 @@ class Tending:
         for name in observation.active.values():
             found = observation.sets.get(name)
             if found is not None and self._traffic.is_served(found.spec):
-                self._traffic.put(found.spec, found.replicas, _ready(found))
+                self._traffic.put_active(found.spec, found.replicas, _ready(found))
         self._traffic.align(project)
 
     # restarts
 
     def _restart(self, found: SetObservation, now: float, report: Report) -> float:
-        later = IDLE_SECONDS
-        gone = [replica for replica in found.replicas if self._has_to_come_back(found, replica)]
-        missing = found.spec.replicas - len(found.replicas)
-        if missing > 0:
-            self._replicas.start(found.spec, report, threading.Event())
-        for replica in gone:
-            memory = self._restarts.setdefault(replica.container, Restarts())
-            if replica.started is not None and now - replica.started > STABLE_SECONDS + memory.count:
-                memory.count = 0
-            if memory.not_before > now:
-                later = min(later, memory.not_before - now)
-                continue
-            memory.count += 1
-            memory.not_before = now + min(FIRST_DELAY_SECONDS * 2**memory.count, LONGEST_DELAY_SECONDS)
-            later = min(later, RECOVERY_SECONDS)
-            try:
-                self._replicas.revive(found.spec, replica)
-                report(f"{replica.name} ended with {replica.exit_status} and was started again")
-            except BennuError as error:
-                report(f"{replica.name} could not be started again: {error.message}")
-        return later
+        """Bring back what ended, all at once; the seconds until more is due."""
+        gone = {replica.container: replica for replica in found.replicas if self._has_to_come_back(found, replica)}
+        due = [name for name, replica in gone.items() if self._is_due(name, replica.started, now)]
+        if len(found.replicas) < found.spec.replicas and self._is_due(found.id, None, now):
+            due.append(found.id)
+        if due:
+            with ThreadPoolExecutor(min(PARALLEL, len(due)), thread_name_prefix="bennu-restart") as pool:
+                for line in pool.map(lambda name: self._bring_back(found, gone.get(name)), due):
+                    report(line)
+            return RECOVERY_SECONDS
+        return min((self._restarts[name].not_before - now for name in gone), default=IDLE_SECONDS)
+
+    def _is_due(self, name: str, started: float | None, now: float) -> bool:
+        """Whether its turn has come; then it has been counted."""
+        memory = self._restarts.setdefault(name, Restarts())
+        if started is not None and now - started > STABLE_SECONDS + memory.count:
+            memory.count = 0
+        if memory.not_before > now:
+            return False
+        memory.count += 1
+        memory.not_before = now + min(FIRST_DELAY_SECONDS * 2**memory.count, LONGEST_DELAY_SECONDS)
+        return True
+
+    def _bring_back(self, found: SetObservation, replica: ReplicaObservation | None) -> str:
+        """Start a replica again, or make those that are missing; what is to be said about it."""
+        name = f"set {found.id}" if replica is None else replica.name
+        try:
+            if replica is None:
+                return f"{name} had lost replicas: {self._replicas.complete(found.spec)} were made again"
+            self._replicas.revive(found.spec, replica)
+        except BennuError as error:
+            return f"{name} could not be started again: {error.message}"
+        return (
+            f"{name} {'was sick' if replica.state == 'running' else f'ended with {replica.exit_status}'} and was"
+            " started again"
+        )
 
     def _has_to_come_back(self, found: SetObservation, replica: ReplicaObservation) -> bool:
         policy = found.spec.service.restart
@@ -132,7 +153,7 @@ class Tending:
             return IDLE_SECONDS
         known = self._records.health(replica.container for replica in running)
         states = {replica.container: _state(known.get(replica.container), replica, now) for replica in running}
-        wanted = [replica for replica in running if due(check, states[replica.container]) <= now]
+        wanted = [replica for replica in running if when(check, states[replica.container]) <= now]
 
         def ask(replica: ReplicaObservation) -> tuple[str, HealthState]:
             began = time.time()
@@ -145,12 +166,17 @@ class Tending:
                 answered = dict(pool.map(ask, wanted))
             states.update(answered)
             self._records.put_health(answered)
-        return max(0.0, min(due(check, state) for state in states.values()) - time.time())
+        return max(0.0, min(when(check, state) for state in states.values()) - time.time())
 
 
 def _state(known: HealthState | None, replica: ReplicaObservation, now: float) -> HealthState:
     started = replica.started if replica.started is not None else now
     return known if known is not None and known.started == started else HealthState(started=started)
+
+
+def when(check: Check, state: HealthState) -> float:
+    """When the agent probes next: one that came back is waited for, as it gets no requests until it is healthy."""
+    return due_eagerly(check, state) if state.verdict == "starting" else due(check, state)
 
 
 def _ready(found: SetObservation) -> dict[str, bool]:

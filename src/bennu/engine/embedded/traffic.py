@@ -7,6 +7,7 @@ any time: after a crash between the two, after a replica came back at another ad
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 
 from bennu.compose.model import Service
 from bennu.config import Settings
@@ -14,6 +15,7 @@ from bennu.engine.base import ReplicaObservation, SetId, SetSpec
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import network_name
 from bennu.engine.embedded.routing import frontends, servers, wants_host_port
+from bennu.host import locks
 from bennu.host.network import free_port
 from bennu.runtime.networks import Networks
 from bennu.store.images import Images
@@ -46,6 +48,12 @@ class Traffic:
                     found = free_port(port.host_ip or "", datagrams=port.protocol == "udp")
                     self._records.choose_host_port(*key, found)
 
+    def put_active(self, spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mapping[str, bool]) -> None:
+        """``put`` for a set that is active; nothing for one that has ceased to be meanwhile."""
+        with self._steering(spec.project):
+            if self._records.active(spec.project).get(spec.service.name) == spec.id:
+                self.put(spec, replicas, ready)
+
     def put(self, spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mapping[str, bool]) -> None:
         """Tell the switch where a set's replicas are and which of them take requests; nothing if it knows."""
         members = servers(spec, replicas, ready)
@@ -56,6 +64,18 @@ class Traffic:
 
     def align(self, project: str) -> None:
         """Make the switch what the records say, with listeners for the active sets and no others."""
+        with self._steering(project):  # who read the records earlier must not have the last word
+            self._align(project)
+
+    def remove(self, project: str) -> None:
+        """End a project's switch. Its sets are no longer active by now."""
+        with self._steering(project):
+            self.switch(project).remove()
+
+    def _steering(self, project: str) -> AbstractContextManager[bool]:
+        return locks.held(self._settings.locks / f"traffic-{project}.lock", subject=f"the traffic of {project!r}")
+
+    def _align(self, project: str) -> None:
         switch = self.switch(project)
         active = self._records.active(project)
         specs = self._specs(project, active)
