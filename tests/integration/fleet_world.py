@@ -1,0 +1,198 @@
+"""A root, a project of two small services, and the command line: what the tests of whole fleets do their work with."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bennu.config import Settings
+from bennu.deploy import agent
+from bennu.engine.base import Observation
+from bennu.host.files import remove_tree
+from bennu.host.network import free_port
+from bennu.wiring import Fleet
+from tests.integration import run_world
+from tests.integration.run_world import World, assert_nothing_left, eventually, processes_of
+
+PROJECT = "tiny"
+FILE = """\
+name: tiny
+services:
+  web:
+    image: web:{version}
+    command: [httpd, -f, -p, "80", -h, /srv]
+    deploy: {{replicas: {replicas}}}
+    ports:
+      - {{target: 80, published: {port}, host_ip: 127.0.0.1, app_protocol: http}}
+    healthcheck:
+      test: [CMD, wget, -qO, /dev/null, "http://127.0.0.1/"]
+      interval: 1s
+      timeout: 2s
+      retries: 2
+      start_period: 1s
+      start_interval: 100ms
+    stop_signal: SIGKILL
+{extra}
+x-bennu: {{keep: 2}}
+"""
+DB = """\
+  db:
+    image: web:{version}
+    command: [sh, -c, "test ! -e /data/lock || exit 9; touch /data/lock; trap 'rm /data/lock; exit 0' TERM; while :; do sleep 0.05; done"]
+    environment: {{TUNE: "{tune}"}}
+    volumes: [data:/data]
+    stop_grace_period: 5s
+"""  # noqa: E501 - one command
+VOLUMES = "volumes:\n  data:\n"
+
+
+@dataclass
+class FleetWorld:
+    """``write`` makes the fleet file, ``bennu`` runs a verb on it, ``observe`` looks past the command line."""
+
+    world: World
+    directory: Path
+    port: int
+    stopped_agents: list[str] = field(default_factory=list)
+
+    @property
+    def settings(self) -> Settings:
+        return self.world.settings
+
+    def image(self, version: str) -> None:
+        self.world.image(f"web:{version}", files={"srv/index.html": version})
+
+    def write(self, version: str, *, replicas: int = 3, extra: str = "", text: str = FILE) -> None:
+        filled = text.format(version=version, replicas=replicas, port=self.port, extra=extra)
+        (self.directory / "compose.yaml").write_text(filled)
+
+    def write_with_db(self, version: str, *, tune: str = "1", replicas: int = 1) -> None:
+        self.write(version, replicas=replicas, extra=DB.format(version="v1", tune=tune) + VOLUMES)
+
+    def bennu(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.world.argv(*words), capture_output=True, text=True, env=self.world.environ, cwd=self.directory,
+            timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def succeed(self, *words: str) -> subprocess.CompletedProcess[str]:
+        done = self.bennu(*words)
+        assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def apply(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.succeed("apply", "--yes", *words)
+
+    def spawn(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.world.argv(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=self.world.environ, cwd=self.directory,
+        )  # fmt: skip
+
+    def observe(self, project: str = PROJECT) -> Observation:
+        with Fleet(self.settings) as fleet:
+            return fleet.engine.observe(project)
+
+    def history(self) -> list[tuple[int, str]]:
+        """The revisions with their states, oldest first."""
+        with Fleet(self.settings) as fleet:
+            return [(each.number, each.state) for each in reversed(fleet.history.revisions(PROJECT))]
+
+    def assert_whole(self, **active: int) -> None:
+        """Each service has exactly one active set with so many ready replicas, and no container is nobody's."""
+        seen = self.observe()
+        assert {name: len(seen.sets[found].replicas) for name, found in seen.active.items()} == active
+        for found in seen.active.values():
+            assert seen.sets[found].is_ready, seen.sets[found]
+        known = {replica.container for each in seen.sets.values() for replica in each.replicas}
+        with Fleet(self.settings) as fleet:
+            assert {each.id for each in fleet.containers.list()} == known
+            assert fleet.history.rolling(PROJECT) is None
+            assert fleet.history.active(PROJECT) is not None
+            kept = fleet.history.kept_sets(PROJECT, 2)
+        assert set(seen.sets) <= kept | set(seen.active.values())
+
+    def get(self) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.status
+            return answer.read().decode()
+        finally:
+            connection.close()
+
+    def serves(self, wanted: str) -> bool:
+        with suppress(OSError, AssertionError, http.client.HTTPException):
+            return self.get() == wanted
+        return False
+
+    def inspect(self, name: str) -> dict[str, object]:
+        return json.loads(self.succeed("inspect", name).stdout)[0]
+
+    def agent_pid(self) -> int | None:
+        who = agent.running(self.settings)
+        return int(who.split()[-1]) if who else None
+
+    def kill_agent(self) -> None:
+        pid = self.agent_pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: self.agent_pid() is None)
+
+    def pids(self, word: str) -> list[int]:
+        """The processes of this root whose command line begins with a program of that name."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                key = self.settings.key.encode()
+                if os.path.basename(words[0]) == word.encode() and any(key in each for each in words):
+                    found.append(int(pid))
+        return found
+
+    def stop_agent(self) -> None:
+        pid = self.agent_pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            eventually(lambda: self.agent_pid() is None)
+
+
+@contextmanager
+def fleet_world(
+    settings: Settings, directory: Path, versions: Sequence[str] = ("v1", "v2", "v3")
+) -> Iterator[FleetWorld]:
+    """A root with an image for each version; at the end the fleet is taken down and nothing may be left."""
+    directory.mkdir()
+    run_world.APPLETS += [each for each in ("httpd", "wget", "nc") if each not in run_world.APPLETS]
+    with Fleet(settings) as fleet:
+        made = FleetWorld(World(settings, fleet), directory, free_port("127.0.0.1"))
+        for version in versions:
+            made.image(version)
+        try:
+            yield made
+        finally:
+            done = made.bennu("down", "--yes", "--volumes", "-p", PROJECT)
+            assert done.returncode == 0, done.stderr
+            eventually(lambda: made.agent_pid() is None)
+            assert fleet.containers.list() == ()
+            assert fleet.containers.networks.walk() == ()
+            assert fleet.containers.volumes.walk() == ()
+    assert_nothing_left(settings)
+    assert processes_of(settings) == []
+    remove_tree(settings.run)
+
+
+def wait_for(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str]:
+    """The exit status and standard error of a verb that was spawned."""
+    deadline = time.monotonic() + seconds
+    _, errors = process.communicate(timeout=deadline - time.monotonic())
+    return process.returncode, errors
