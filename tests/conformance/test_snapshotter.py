@@ -3,9 +3,9 @@
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from bennu.config import Settings
 from bennu.errors import Conflict, NotFound

@@ -11,12 +11,13 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from bennu.host import syscalls
 
+MAX_LINKS: Final = 40
 DEEPEST: Final = 64  # levels of directories that are held open at once
 _WALK: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -27,6 +28,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = 
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with open(fd, "wb") as file:
+            os.fchmod(fd, mode)  # whatever the umask
             file.write(data)
             file.flush()
             if durable:
@@ -162,34 +164,73 @@ def read_in_root(root: Path, path: str, *, limit_bytes: int = 1 << 20) -> bytes 
             file = open_in_root(fd, path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError:
             return None
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            return None
         with open(file, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                return None
             return stream.read(limit_bytes)
 
 
 def make_directories_in_root(root: int, path: str, *, mode: int = 0o755, owner: tuple[int, int] | None = None) -> int:
     """The descriptor of a directory inside a root, made with its parents where missing. The caller closes it.
 
-    What is made belongs to ``owner`` (user, group), where one is given.
-    Links on the way resolve inside the root. ``NotADirectoryError`` where something else is in the way.
+    What is made has ``mode``, whatever the umask, and belongs to ``owner`` (user, group), where one is given. Links on
+    the way resolve inside the root, those to nothing too: what they lead to is made. ``NotADirectoryError`` where
+    something else is in the way, ``OSError`` with ELOOP for links in a circle.
     """
-    current = os.dup(root)
-    done = ""
-    for name in (part for part in path.split("/") if part and part != "."):
-        done = f"{done}/{name}"
-        try:
-            following = open_in_root(root, done, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            with suppress(FileExistsError):
-                os.mkdir(name, mode, dir_fd=current)
-                if owner is not None:
-                    os.chown(name, *owner, dir_fd=current, follow_symlinks=False)
-            following = open_in_root(root, done, os.O_RDONLY | os.O_DIRECTORY)
-        finally:
-            os.close(current)
-        current = following
-    return current
+    names = _names(path)
+    links = 0
+    with ExitStack() as stack:
+        current = _owned(stack, os.dup(root))
+        done = ""
+        while names:
+            name = names.pop()
+            following = _directory_in_root(root, f"{done}/{name}") or _made(current, name, mode, owner)
+            if isinstance(following, int):
+                current, done = _owned(stack, following), f"{done}/{name}"
+                continue
+            links += 1  # a link to what is not there
+            names += _names(following) if links <= MAX_LINKS else _too_many_links(path)
+            if following.startswith("/"):
+                current, done = _owned(stack, os.dup(root)), ""
+        return os.dup(current)
+
+
+def _names(path: str) -> list[str]:
+    return [part for part in reversed(path.split("/")) if part and part != "."]
+
+
+def _owned(stack: ExitStack, fd: int) -> int:
+    """The descriptor, in the place of the one that the stack held before."""
+    stack.close()
+    stack.callback(os.close, fd)
+    return fd
+
+
+def _too_many_links(path: str) -> NoReturn:
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+
+def _directory_in_root(root: int, path: str) -> int | None:
+    try:
+        return open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+
+
+def _made(parent: int, name: str, mode: int, owner: tuple[int, int] | None) -> int | str:
+    """A new directory's descriptor, or the target of the dangling link that has its name."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=parent)
+    except FileExistsError:
+        with suppress(OSError):  # no link: somebody else has just made it
+            return os.readlink(name, dir_fd=parent)
+        return os.open(name, _WALK, dir_fd=parent)
+    made = os.open(name, _WALK, dir_fd=parent)
+    if owner is not None:
+        os.fchown(made, *owner)
+    os.fchmod(made, mode)
+    return made
 
 
 def copy_range(source: int, target: int, size_bytes: int) -> None:

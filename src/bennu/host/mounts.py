@@ -96,11 +96,7 @@ def attach(mount: Mount, target: Path) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        kind = type(mount).__name__.lower()
-        raise Failed(
-            f"mount {str(target)!r}: the kernel refused the {kind}: {error.strerror}",
-            "run `bennu doctor`; it says what the host lacks",
-        ) from error
+        raise _refused(mount, error, f"mount {str(target)!r}: ") from error
 
 
 def detached(mount: Mount) -> int:
@@ -117,14 +113,20 @@ def detached(mount: Mount) -> int:
             return _filesystem("tmpfs", options, (), access)
 
 
+def _refused(mount: Mount, error: OSError, where: str = "") -> Failed:
+    kind = type(mount).__name__.lower()
+    what = f"{kind} of {str(mount.source)!r}" if isinstance(mount, Bind) else kind
+    hint = "run `bennu doctor`; it says what the host lacks"
+    return Failed(f"{where}the kernel refused the {what}: {error.strerror}", hint)
+
+
 @contextmanager
 def opened(mount: Mount) -> Iterator[int]:
     """The root of a mount that stands nowhere, as a directory's descriptor: seen by the holder alone, gone with it."""
     try:
         fd = detached(mount)
     except OSError as error:
-        kind = type(mount).__name__.lower()
-        raise Failed(f"the kernel refused the {kind}: {error.strerror}", "run `bennu doctor`") from error
+        raise _refused(mount, error) from error
     try:
         # what fsmount gives is a path only (O_PATH): to list or stat through it takes an open directory
         root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
@@ -168,23 +170,22 @@ def _overlay(mount: Overlay) -> int:
 
 
 def _overlay_in_one_page(mount: Overlay, options: tuple[str, ...]) -> int:
-    with ExitStack() as stack:
+    def made() -> int:
+        with ExitStack() as stack:  # opened in here: the kernel takes no directory of another mount namespace
 
-        def named(path: Path) -> str:
-            fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            stack.callback(os.close, fd)
-            return f"/proc/self/fd/{fd}"
+            def named(path: Path) -> str:
+                fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, fd)
+                return f"/proc/self/fd/{fd}"
 
-        words = ["lowerdir=" + ":".join(map(named, mount.lowers)), *options]
-        if mount.upper is not None and mount.work is not None:
-            words += [f"upperdir={named(mount.upper)}", f"workdir={named(mount.work)}"]
-
-        def made() -> int:
+            words = ["lowerdir=" + ":".join(map(named, mount.lowers)), *options]
+            if mount.upper is not None and mount.work is not None:
+                words += [f"upperdir={named(mount.upper)}", f"workdir={named(mount.work)}"]
             place = mount.lowers[0]
             syscalls.mount("overlay", place, "overlay", 0, ",".join(words))
             return syscalls.open_tree(place, recursive=False)
 
-        return _restricted(in_private_mounts(made), Bind(mount.lowers[0], access=mount.access))
+    return _restricted(in_private_mounts(made), Bind(mount.lowers[0], access=mount.access))
 
 
 def _filesystem(
