@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--docker", default="")
     args = parser.parse_args()
     docker = shlex.split(args.docker)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed bennu has its bytecode
     with tempfile.TemporaryDirectory(prefix="bennu-bench-") as base:
         settings = Settings.from_environ({**os.environ, "BENNU_ROOT": f"{base}/root"})
         os.environ["BENNU_ROOT"] = str(settings.root)

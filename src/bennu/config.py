@@ -7,12 +7,13 @@ root's path, so that two roots on one host never meet. Nothing else reads ``os.e
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+
+from bennu.digest import sha256_hex
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -87,4 +88,4 @@ class Settings(msgspec.Struct, frozen=True):
 
 def key_of(root: Path) -> str:
     """The short digest of a root's absolute path."""
-    return hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
+    return sha256_hex(os.fsencode(root))[:8]

@@ -17,7 +17,7 @@ SIG_PROXY: Arg = switch("--sig-proxy", help="Pass signals on to the process", de
 def stdio_of(context: Context, *, keys: str | None, stdin: bool, terminal: bool, pass_signals: bool = True) -> Stdio:
     """The descriptors. ``Failed`` with status 1 where a terminal is wanted and standard input is none."""
     from bennu.errors import Failed
-    from bennu.runtime.attach import DETACH_KEYS, parse_detach_keys
+    from bennu.runtime.detach_keys import DEFAULT, parse_detach_keys
     from bennu.runtime.foreground import Stdio
 
     if stdin and terminal and not context.stdin.isatty():
@@ -27,6 +27,6 @@ def stdio_of(context: Context, *, keys: str | None, stdin: bool, terminal: bool,
         stdin=context.stdin.fileno() if stdin else None,
         stdout=context.stdout.fileno(),
         stderr=context.stderr.fileno(),
-        keys=DETACH_KEYS if keys is None else parse_detach_keys(keys),
+        keys=DEFAULT if keys is None else parse_detach_keys(keys),
         pass_signals=pass_signals and not (stdin and terminal),
     )

@@ -24,7 +24,7 @@ Version = Literal["v1", "v2"]
 
 MOUNT: Final = Path("/sys/fs/cgroup")
 _FREEZER: Final = MOUNT / "freezer"
-_JOIN: Final = 'echo 0 > "$0" && read -r go && exec "$@" </dev/null'
+_JOIN: Final = 'cd / && echo 0 > "$0" && read -r go && exec "$@" </dev/null'
 KILL_ATTEMPTS: Final = 200
 KILL_PAUSE_SECONDS: Final = 0.01
 
@@ -68,7 +68,8 @@ def separated(name: str, argv: Sequence[str]) -> list[str]:
     the group. That takes a shell between; its script is fixed, the words are its parameters.
     """
     group = _manager_hierarchy() / name
-    group.mkdir(exist_ok=True)
+    with suppress(FileExistsError):
+        group.mkdir()
     return ["/bin/sh", "-c", _JOIN, str(group / "cgroup.procs"), *argv]
 
 

@@ -7,16 +7,22 @@ program is ``Unavailable`` with the command that helps; a failed one is ``Failed
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
-from bennu.errors import Failed, Unavailable
+from bennu.errors import BennuError, Failed, NotFound, Unavailable
 
+if TYPE_CHECKING:
+    import subprocess
+
+PIPE: Final = -1
+DEVNULL: Final = -3
+"""As in ``subprocess``, which is imported by what uses it: a container starts without."""
 SYSTEM_DIRECTORIES: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 TAIL_LINES: Final = 10
 END_SECONDS: Final = 5.0
@@ -47,6 +53,8 @@ def run(
     pass_fds: tuple[int, ...] = (),
 ) -> Completed:
     """Run a program to its end. ``Failed`` on a status other than 0 (unless ``check`` is off) or when time is up."""
+    import subprocess
+
     try:
         done = subprocess.run(
             [os.fspath(word) for word in argv],
@@ -59,8 +67,8 @@ def run(
             check=False,
             pass_fds=pass_fds,
         )
-    except FileNotFoundError as error:
-        raise missing(argv) from error
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise _not_started(argv, cwd, error) from error
     except subprocess.TimeoutExpired as error:
         words = tuple(os.fspath(word) for word in argv)
         tail = _tail(error.stderr or b"")
@@ -80,6 +88,15 @@ def failure(argv: Argv, completed: Completed) -> Failed:
     return Failed(f"{name}: {reason}", command=words, status=completed.status, tail=tail)
 
 
+def _not_started(argv: Argv, cwd: Path | None, error: OSError) -> BennuError:
+    if cwd is not None and error.filename == os.fspath(cwd):
+        return NotFound(f"directory {error.filename!r} cannot be worked in: {error.strerror}")
+    if isinstance(error, FileNotFoundError):
+        return missing(argv)
+    name = os.path.basename(os.fspath(argv[0]))
+    return Unavailable(f"program {name!r} cannot be started: {error.strerror}")
+
+
 def missing(argv: Argv) -> Unavailable:
     """The error for a program that is not there."""
     name = os.path.basename(os.fspath(argv[0]))
@@ -94,15 +111,17 @@ def _tail(output: bytes) -> tuple[str, ...]:
 def start(
     argv: Argv,
     *,
-    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
-    stdout: int | IO[bytes] | None = subprocess.PIPE,
-    stderr: int | IO[bytes] | None = subprocess.PIPE,
+    stdin: int | IO[bytes] | None = DEVNULL,
+    stdout: int | IO[bytes] | None = PIPE,
+    stderr: int | IO[bytes] | None = PIPE,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     pass_fds: tuple[int, ...] = (),
     new_session: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A running process; it is ended (SIGTERM, then SIGKILL) and reaped when the block is left."""
+    from subprocess import TimeoutExpired
+
     child = spawn(
         argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd, pass_fds=pass_fds, new_session=new_session
     )
@@ -111,7 +130,7 @@ def start(
     finally:
         if child.poll() is None:
             child.terminate()
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(TimeoutExpired):
                 child.wait(END_SECONDS)
         if child.poll() is None:
             child.kill()
@@ -124,15 +143,17 @@ def start(
 def spawn(
     argv: Argv,
     *,
-    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
-    stdout: int | IO[bytes] | None = subprocess.DEVNULL,
-    stderr: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdin: int | IO[bytes] | None = DEVNULL,
+    stdout: int | IO[bytes] | None = DEVNULL,
+    stderr: int | IO[bytes] | None = DEVNULL,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     pass_fds: tuple[int, ...] = (),
     new_session: bool = True,
 ) -> subprocess.Popen[bytes]:
     """Start a process that may outlive the caller (a session of its own unless said otherwise)."""
+    import subprocess
+
     try:
         return subprocess.Popen(
             [os.fspath(word) for word in argv],
@@ -144,8 +165,25 @@ def spawn(
             pass_fds=pass_fds,
             start_new_session=new_session,
         )
-    except FileNotFoundError as error:
-        raise missing(argv) from error
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise _not_started(argv, cwd, error) from error
+
+
+def launch(argv: Sequence[str], *, stdin: int, stderr: int, env: Mapping[str, str], pass_fds: tuple[int, ...]) -> int:
+    """The pid of a process in a session of its own, which the caller waits for; output goes nowhere.
+
+    The short way, without ``subprocess``: ``argv[0]`` is the program's path. Descriptors in ``pass_fds`` keep their
+    numbers; to copy one onto itself is how posix_spawn is told to pass it on.
+    """
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, stderr, 2)]
+        actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in pass_fds]
+        # Python ignores SIGPIPE, and what is ignored stays so in what is executed
+        defaults = (signal.SIGPIPE, signal.SIGXFSZ)
+        return os.posix_spawn(argv[0], list(argv), env, file_actions=actions, setsid=True, setsigdef=defaults)
+    finally:
+        os.close(null)
 
 
 def which(name: str, directories: str | None = None) -> Path | None:

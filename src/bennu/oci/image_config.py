@@ -8,14 +8,13 @@ them out, so ``encode`` of the same configuration gives the same bytes. Lists ar
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 
-from bennu.digest import Digest, parse_digest
+from bennu.digest import Digest, digest_of, parse_digest
 from bennu.errors import Invalid
 from bennu.oci import document
 from bennu.oci.platform import Platform
@@ -185,7 +184,7 @@ def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
     chain: list[Digest] = []
     for diff_id in diff_ids:
         text = f"{chain[-1]} {diff_id}" if chain else ""
-        chain.append(Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest()) if chain else diff_id)
+        chain.append(digest_of(text.encode()) if chain else diff_id)
     return tuple(chain)
 
 

@@ -1,7 +1,7 @@
 """Between this process's stdio and a container's, over conmon's attach socket.
 
 Each packet of the socket (SOCK_SEQPACKET) is one byte that says which stream, then its bytes; what is sent is standard
-input. The detach keys (ctrl-p ctrl-q unless told otherwise) leave a container running; signals are handed to a
+input. The detach keys (``detach_keys``) leave a container running; signals are handed to a
 callback, window sizes to conmon's control fifo. The terminal's raw mode is the caller's. Source: conmon's
 conn_sock.c and ctrl.c.
 """
@@ -19,27 +19,14 @@ from typing import Final
 
 import msgspec
 
-from bennu.errors import Conflict, Invalid
+from bennu.errors import Conflict
 from bennu.host.terminal import WindowSize, window_size
+from bennu.runtime.detach_keys import KeySequence
 
-DETACH_KEYS: Final = b"\x10\x11"
 PACKET_BYTES: Final = 8192
 _STDERR_PACKET: Final = 3
 _RESIZE: Final = 1
 _REOPEN_LOG: Final = 2
-
-
-def parse_detach_keys(text: str) -> bytes:
-    """``ctrl-p,ctrl-q`` as the bytes that a terminal sends. ``Invalid`` for anything else."""
-    keys = bytearray()
-    for word in text.split(","):
-        if len(word) == 1 and word.isascii():
-            keys += word.encode("ascii")
-        elif word.startswith("ctrl-") and len(word) == 6 and "@" <= word[5].upper() <= "_":
-            keys.append(ord(word[5].upper()) - ord("@"))
-        else:
-            raise Invalid(f"detach keys {text!r}: {word!r} is not a character or ctrl- and one", "e.g. ctrl-p,ctrl-q")
-    return bytes(keys)
 
 
 def connect(path: Path) -> socket.socket:
@@ -76,30 +63,6 @@ def resize(fifo: Path, size: WindowSize) -> None:
 def reopen_log(fifo: Path) -> None:
     """Make conmon open its log anew, after it was renamed."""
     control(fifo, _REOPEN_LOG, 0, 0)
-
-
-class KeySequence:
-    """Finds the detach keys in what is typed, however it is cut into reads."""
-
-    def __init__(self, keys: bytes) -> None:
-        self._keys = keys
-        self._held = b""
-
-    def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """The bytes to pass on, and whether the sequence is complete. A beginning of it is held back."""
-        if not self._keys:
-            return data, False
-        whole = self._held + data
-        at = whole.find(self._keys)
-        if at >= 0:
-            self._held = b""
-            return whole[:at], True
-        for length in range(min(len(self._keys) - 1, len(whole)), 0, -1):
-            if whole.endswith(self._keys[:length]):
-                self._held = whole[-length:]
-                return whole[:-length], False
-        self._held = b""
-        return whole, False
 
 
 class Relay(msgspec.Struct):

@@ -10,7 +10,8 @@ Source: conmon(8), and the protocol as Podman and CRI-O use it.
 from __future__ import annotations
 
 import os
-import selectors
+import select
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -106,9 +107,13 @@ def spawn(monitor: Monitor, group: str, attach: Callable[[], None] | None = None
         if attach is not None:
             environment["_OCI_ATTACHPIPE"] = str(ready.fileno())
         with open(monitor.bundle / "conmon.log", "wb") as errors:
-            passed = (begin.fileno(), answer.fileno(), ready.fileno())
-            argv = cgroups.separated(group, monitor.argv())
-            child = process.spawn(argv, stdin=gate, stderr=errors, env=environment, pass_fds=passed, cwd=Path("/"))
+            child = process.launch(
+                cgroups.separated(group, monitor.argv()),
+                stdin=gate.fileno(),
+                stderr=errors.fileno(),
+                env=environment,
+                pass_fds=(begin.fileno(), answer.fileno(), ready.fileno()),
+            )
         try:
             for end in (gate, begin, answer, ready):
                 end.close()
@@ -120,10 +125,11 @@ def spawn(monitor: Monitor, group: str, attach: Callable[[], None] | None = None
                     go.write(b"\0")
             said = _answer(answers.fileno())
         except BaseException:
-            child.kill()
-            child.wait()
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
             raise
-        child.wait()  # the first process ends once the monitor itself has been forked off
+        finally:
+            os.waitpid(child, 0)  # it ends once the monitor itself has been forked off
         return _pid(said, monitor)
 
 
@@ -139,15 +145,15 @@ def _answer(fd: int) -> bytes:
     """One line, or what came until conmon closed its end."""
     data = b""
     deadline = time.monotonic() + ANSWER_SECONDS
-    with selectors.DefaultSelector() as selector:
-        selector.register(fd, selectors.EVENT_READ)
-        while b"\n" not in data:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise Unavailable(f"conmon gave no answer within {ANSWER_SECONDS:g} s")
-            chunk = os.read(fd, 1 << 16)
-            if not chunk:
-                break
-            data += chunk
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while b"\n" not in data:
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise Unavailable(f"conmon gave no answer within {ANSWER_SECONDS:g} s")
+        chunk = os.read(fd, 1 << 16)
+        if not chunk:
+            break
+        data += chunk
     return data
 
 

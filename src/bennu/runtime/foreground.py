@@ -7,19 +7,21 @@ detach keys, and the exit status. Must be called in the main thread, since it ta
 from __future__ import annotations
 
 import signal
-import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from bennu.errors import Conflict, NotFound
-from bennu.host import terminal
-from bennu.runtime.attach import DETACH_KEYS, Relay, connect, resize
+from bennu.runtime import detach_keys
 from bennu.runtime.containers import Containers
 from bennu.runtime.places import Place
 from bennu.runtime.records import Record
+
+if TYPE_CHECKING:
+    import socket
 
 PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -30,17 +32,22 @@ class Stdio(msgspec.Struct, frozen=True):
     stdin: int | None
     stdout: int
     stderr: int
-    keys: bytes = DETACH_KEYS
+    keys: bytes = detach_keys.DEFAULT
     pass_signals: bool = True
 
 
 def start_attached(containers: Containers, record: Record, stdio: Stdio) -> int | None:
     """Start a container and stay with it; its exit status, or None if it was detached from."""
+    # the modules of the relay are loaded while the runtime works, which takes longer than that
+    threading.Thread(target=_load, name="bennu-load", daemon=True).start()
     with ExitStack() as stack:
         connections: list[socket.socket] = []
-        sizes = terminal.window_size(stdio.stdout) if record.options.terminal else None
 
         def connect_first(place: Place) -> None:
+            from bennu.host.terminal import window_size
+            from bennu.runtime.attach import connect, resize
+
+            sizes = window_size(stdio.stdout) if record.options.terminal else None
             connections.append(stack.enter_context(connect(place.attach_socket)))
             if sizes is not None:
                 resize(place.control, sizes)
@@ -53,6 +60,8 @@ def start_attached(containers: Containers, record: Record, stdio: Stdio) -> int 
 
 def attach_to(containers: Containers, record: Record, stdio: Stdio) -> int | None:
     """Attach to a container that runs; its exit status, or None if it was detached from. ``Conflict``."""
+    from bennu.runtime.attach import connect
+
     status = containers.status(record)
     if status.state != "running":
         raise Conflict(f"container {record.name!r} is {status.state}", f"`bennu start {record.name}`")
@@ -61,6 +70,8 @@ def attach_to(containers: Containers, record: Record, stdio: Stdio) -> int | Non
 
 
 def _stay(containers: Containers, record: Record, connection: socket.socket, stdio: Stdio) -> int | None:
+    from bennu.runtime.attach import Relay
+
     has_terminal = record.options.terminal
     with surroundings(stdio, has_terminal=has_terminal) as signals:
         relay = Relay(
@@ -81,12 +92,19 @@ def _stay(containers: Containers, record: Record, connection: socket.socket, std
 @contextmanager
 def surroundings(stdio: Stdio, *, has_terminal: bool) -> Iterator[int]:
     """For the block, the terminal is raw where there is one, and signals arrive at the yielded descriptor."""
+    from bennu.host import terminal
+
     numbers = {signal.SIGWINCH, *(PASSED_ON if stdio.pass_signals else ())}
     with ExitStack() as stack:
         signals = stack.enter_context(terminal.signals(numbers))
         if has_terminal and stdio.stdin is not None:
             stack.enter_context(terminal.raw(stdio.stdin))
         yield signals
+
+
+def _load() -> None:
+    import bennu.host.terminal
+    import bennu.runtime.attach  # noqa: F401
 
 
 def _pass_on(containers: Containers, record: Record, number: int) -> None:

@@ -23,7 +23,7 @@ from bennu.store.database import Database
 
 ID_BYTES: Final = 32
 SHORT: Final = 12
-NAME: Final = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$")
+_NAME: Final = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+"  # re keeps what it has compiled
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,7 +181,7 @@ class Records:
 
 def check_name(name: str) -> str:
     """A container's name as Docker allows it; ``Invalid`` otherwise."""
-    if not NAME.match(name):
+    if not re.fullmatch(_NAME, name):
         raise Invalid(
             f"container name {name!r} is not allowed",
             "two or more letters, digits, '_', '.' and '-', beginning with a letter or a digit",

@@ -9,7 +9,6 @@ missing.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from binascii import b2a_base64
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from bennu.digest import sha256_hex
 from bennu.errors import Corrupt, Unavailable
 from bennu.host.files import write_atomic
 from bennu.runtime.spec import Filter
@@ -62,7 +62,7 @@ def load(cache: Path, capabilities: tuple[str, ...], machine: str, kernel: str) 
             "install the package golang-github-containers-common",
         )
     inputs = (str(_FORMAT).encode(), data, " ".join(sorted(capabilities)).encode(), machine.encode(), kernel.encode())
-    name = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in inputs)).hexdigest()[:32]
+    name = sha256_hex(" ".join(map(sha256_hex, inputs)).encode("ascii"))[:32]
     kept = cache / f"seccomp-{name}.json"
     try:
         return msgspec.json.decode(kept.read_bytes(), type=Filter)

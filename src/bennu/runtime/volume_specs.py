@@ -14,8 +14,8 @@ from typing import Any, Final
 from bennu.errors import Invalid, Unsupported
 from bennu.runtime.options import MountOption
 
-VOLUME_NAME: Final = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")
-_SIZE: Final = re.compile(r"^(\d+)([kmgt]?)b?$", re.IGNORECASE)
+_NAME: Final = r"[a-zA-Z0-9][a-zA-Z0-9_.-]*"  # re keeps what it has compiled
+_SIZE: Final = r"(\d+)([kmgt]?)b?"
 _IGNORED: Final = frozenset({"rw", "z", "Z", "rprivate", "private", "consistent", "cached", "delegated", "copy"})
 _SHARED: Final = frozenset({"shared", "rshared", "slave", "rslave"})
 
@@ -41,7 +41,7 @@ def parse_volume(text: str, directory: str) -> MountOption:
 
 def volume_name(name: str) -> str:
     """A volume's name; ``Invalid`` if it cannot be one."""
-    if not VOLUME_NAME.match(name):
+    if not re.fullmatch(_NAME, name):
         raise Invalid(f"volume name {name!r} is not made of letters, digits, '_', '.' and '-'")
     return name
 
@@ -106,7 +106,7 @@ def _tmpfs_value(key: str, value: str, text: str) -> dict[str, Any]:
 
 
 def _size(word: str) -> int:
-    match = _SIZE.match(word)
+    match = re.fullmatch(_SIZE, word, re.IGNORECASE)
     if match is None:
         raise ValueError(word)
     return int(match[1]) << 10 * " kmgt".index(match[2].lower() or " ")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bennu.errors import Invalid
 from bennu.runtime import logs
-from bennu.runtime.attach import KeySequence, parse_detach_keys
+from bennu.runtime.detach_keys import KeySequence, parse_detach_keys
 
 
 @dataclass
