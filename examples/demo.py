@@ -34,6 +34,9 @@ class Demo:
         self.rows: list[tuple[str, str, str]] = []
         self.failed = False
         self.environ = os.environ | {"BENNU_ROOT": str(root), "SHOP_PORT": str(port)}
+        # An installed bennu has its bytecode; this one gets it, and root leaves none in the checkout.
+        self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.environ["PYTHONPYCACHEPREFIX"] = str(work / "bytecode")
         self.colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     # telling

@@ -68,9 +68,16 @@ def _head(name: str, observation: Observation, revision: Revision | None, agent:
     else:
         lines.append("Revision:  none is active")
     if observation.sets:
-        lines.append(f"Switch:    {'running' if observation.switch_running else 'not running'}")
+        lines.append(f"Switch:    {_switch(observation)}")
     lines.append(f"Agent:     {agent or 'not running'}")
     return lines
+
+
+def _switch(observation: Observation) -> str:
+    if observation.switch_running:
+        return "running"
+    services = [found.spec.service for found in observation.sets.values()]
+    return "not running" if any(one.ports or one.expose for one in services) else "not needed, no service has ports"
 
 
 def _sets(observation: Observation, now: float) -> str:

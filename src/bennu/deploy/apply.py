@@ -168,7 +168,7 @@ class Deployer:
         # the active release becomes a kept one, so one fewer of the older ones stays
         active = self.history.active(self.project)
         older = release.keep - (1 if active is not None and active.release != release.digest else 0)
-        return self.history.kept_sets(self.project, max(0, older))
+        return self.history.kept_sets(self.project, max(0, older), besides=release.digest)
 
 
 class _Run:

@@ -179,13 +179,17 @@ class History:
             "`bennu releases` lists all; `bennu rollback REVISION` names one",
         )
 
-    def kept_sets(self, project: str, keep: int) -> frozenset[SetId]:
-        """The sets of the last ``keep`` releases that served, the active one not counted: what may come back."""
+    def kept_sets(self, project: str, keep: int, *, besides: Digest | None = None) -> frozenset[SetId]:
+        """The sets of the last ``keep`` releases that served: what may come back.
+
+        The active release is not counted, nor is ``besides``: the one that is about to be.
+        """
         active = self.active(project)
         seen: list[Digest] = []
         sets: set[SetId] = set()
         for revision in self.revisions(project):
-            if revision.state != "superseded" or (active is not None and revision.release == active.release):
+            current = {besides, active.release if active is not None else None}
+            if revision.state != "superseded" or revision.release in current:
                 continue
             if revision.release not in seen:
                 if len(seen) == keep:
