@@ -3,8 +3,8 @@
     python bench/load.py --port 8080 --site DIR [--watch css/theme.css --versions DIR] [--rate 1500]
 
 Threads of three kinds ask for pages: on one connection for ever (keep-alive), on a new connection each time, and with
-POST. ``--site`` is what the pages must be equal to, byte for byte; ``--watch`` is one page of it that may also be any of
-the files in ``--versions``: when each was first seen, on the wall clock, is reported. Ends on SIGTERM or when its
+POST. ``--site`` is what the pages must be equal to, byte for byte; ``--watch`` is one page of it that may also be any
+of the files in ``--versions``: when each was first seen, on the wall clock, is reported. Ends on SIGTERM or when its
 time is up, and prints one JSON object: requests and failures by kind, rate, latency, first sightings.
 """
 

@@ -69,6 +69,8 @@ COMMAND = Command(
 
 def run(args: Arguments, context: Context) -> int:
     """Build outside the lock; plan, ask and roll out inside it."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from bennu.cli.rollout_progress import RolloutProgress
     from bennu.deploy.release import resolve
     from bennu.deploy.rollout import Deadlines
@@ -92,7 +94,10 @@ def run(args: Arguments, context: Context) -> int:
             if not plan.is_empty:
                 context.confirm(f"Apply this plan to project {project.name}?", yes=args.yes)
             deadlines = Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain)
-            outcome = deployer.carry_out(plan, release, reporter, deadlines=deadlines)
+            # what was built goes to the disk beside the rollout, and is there before this command says that it is done
+            with ThreadPoolExecutor(1) as beside:
+                beside.submit(fleet.snapshots.sync)
+                outcome = deployer.carry_out(plan, release, reporter, deadlines=deadlines)
         wake_agent(context)
         for note in outcome.notes:
             context.say(f"warning: after the switch: {note}")
