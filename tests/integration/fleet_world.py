@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bennu.config import Settings
@@ -28,7 +28,7 @@ name: tiny
 services:
   web:
     image: web:{version}
-    command: [httpd, -f, -p, "80", -h, /srv]
+    command: {command}
     deploy: {{replicas: {replicas}}}
     ports:
       - {{target: 80, published: {port}, host_ip: 127.0.0.1, app_protocol: http}}
@@ -40,17 +40,27 @@ services:
       start_period: 1s
       start_interval: 100ms
     stop_signal: SIGKILL
+{web}
 {extra}
 x-bennu: {{keep: 2}}
 """
+SERVE = '[httpd, -f, -p, "80", -h, /srv]'
 DB = """\
   db:
-    image: web:{version}
-    command: [sh, -c, "test ! -e /data/lock || exit 9; touch /data/lock; trap 'rm /data/lock; exit 0' TERM; while :; do sleep 0.05; done"]
+    image: web:v1
+    command:
+      - sh
+      - -c
+      - |
+        test ! -e /data/lock || exit 9
+        touch /data/lock
+        trap 'rm /data/lock; exit 0' TERM
+        while :; do sleep 0.05; done
     environment: {{TUNE: "{tune}"}}
     volumes: [data:/data]
-    stop_grace_period: 5s
-"""  # noqa: E501 - one command
+    healthcheck: {{test: [CMD, test, -e, /data/lock], interval: 1s, start_period: 1s, start_interval: 50ms}}
+"""
+"""It says so, by ending with 9, when two of it are on one volume."""
 VOLUMES = "volumes:\n  data:\n"
 
 
@@ -61,7 +71,6 @@ class FleetWorld:
     world: World
     directory: Path
     port: int
-    stopped_agents: list[str] = field(default_factory=list)
 
     @property
     def settings(self) -> Settings:
@@ -70,12 +79,19 @@ class FleetWorld:
     def image(self, version: str) -> None:
         self.world.image(f"web:{version}", files={"srv/index.html": version})
 
-    def write(self, version: str, *, replicas: int = 3, extra: str = "", text: str = FILE) -> None:
-        filled = text.format(version=version, replicas=replicas, port=self.port, extra=extra)
+    def write(
+        self, version: str, *, replicas: int = 3, web: str = "", extra: str = "", command: str = SERVE, text: str = FILE
+    ) -> None:
+        """``web``: more lines of that service; ``extra``: more services and what follows them."""
+        filled = text.format(
+            version=version, replicas=replicas, port=self.port, web=web, extra=extra, command=command
+        )  # fmt: skip
         (self.directory / "compose.yaml").write_text(filled)
 
-    def write_with_db(self, version: str, *, tune: str = "1", replicas: int = 1) -> None:
-        self.write(version, replicas=replicas, extra=DB.format(version="v1", tune=tune) + VOLUMES)
+    def write_with_db(self, version: str, *, tune: str = "1", replicas: int = 1, command: str = SERVE) -> None:
+        """With a second service that writes a volume and comes first."""
+        extra = DB.format(tune=tune) + VOLUMES
+        self.write(version, replicas=replicas, web="    depends_on: [db]", extra=extra, command=command)
 
     def bennu(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -172,7 +188,7 @@ def fleet_world(
 ) -> Iterator[FleetWorld]:
     """A root with an image for each version; at the end the fleet is taken down and nothing may be left."""
     directory.mkdir()
-    run_world.APPLETS += [each for each in ("httpd", "wget", "nc") if each not in run_world.APPLETS]
+    run_world.APPLETS += [each for each in ("httpd", "test", "wget") if each not in run_world.APPLETS]
     with Fleet(settings) as fleet:
         made = FleetWorld(World(settings, fleet), directory, free_port("127.0.0.1"))
         for version in versions:
@@ -182,6 +198,7 @@ def fleet_world(
         finally:
             done = made.bennu("down", "--yes", "--volumes", "-p", PROJECT)
             assert done.returncode == 0, done.stderr
+            made.stop_agent()
             eventually(lambda: made.agent_pid() is None)
             assert fleet.containers.list() == ()
             assert fleet.containers.networks.walk() == ()

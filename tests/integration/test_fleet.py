@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bennu.config import Settings
-from tests.integration.fleet_world import FleetWorld, fleet_world
+from bennu.deploy.rollout import FINAL, NEXT, State
+from bennu.host import locks
+from tests.integration.fleet_world import PROJECT, FleetWorld, fleet_world, wait_for
+from tests.integration.run_world import eventually
 from tests.integration.switch_load import Load
 
 pytestmark = pytest.mark.root
+
+BROKEN = {
+    "crashes at once": (
+        '[sh, -c, "echo no such database; exit 3"]',
+        ["exit status 3", " | no such database"],
+    ),
+    "never healthy": (
+        """[sh, -c, "echo warming up; exec sleep 1000"]""",
+        ["did not become healthy", "wget -qO /dev/null http://127.0.0.1/", "ended with 1", " | warming up"],
+    ),
+    "missing command": ("[no-such-program]", ["no-such-program"]),
+}
 
 
 @pytest.fixture
 def fleet(root_settings: Settings, tmp_path: Path) -> Iterator[FleetWorld]:
     with fleet_world(root_settings, tmp_path / "project") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
+    """A fleet of three replicas and a database that stands through several tests; each leaves it whole."""
+    base = tmp_path_factory.mktemp("standing")
+    with fleet_world(Settings.from_environ({"BENNU_ROOT": str(base / "root")}), base / "project") as made:
+        made.write_with_db("v1", replicas=3)
+        made.apply()
         yield made
 
 
@@ -52,3 +82,118 @@ def test_an_unchanged_file_keeps_the_revision(fleet: FleetWorld):
     assert fleet.bennu("apply", "--dry-run", "--detailed-exitcode").returncode == 2
     assert fleet.bennu("plan", "--detailed-exitcode").returncode == 2
     assert fleet.history() == [(1, "active")]
+
+
+def test_who_writes_a_volume_is_replaced_with_a_gap(standing: FleetWorld):
+    fleet = standing
+    fleet.write_with_db("v1", tune="2", replicas=3)
+    before = fleet.observe()
+    done = fleet.apply()
+    assert "+/- db" in done.stdout
+    assert "stop-first" in done.stdout
+    fleet.assert_whole(web=3, db=1)
+    after = fleet.observe()
+    assert after.active["web"] == before.active["web"]
+    assert after.active["db"] != before.active["db"]
+    assert after.sets[before.active["db"]].temperature == "stopped"
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_image_touches_nothing_old(standing: FleetWorld, how: str):
+    fleet, (command, named) = standing, BROKEN[how]
+    fleet.write_with_db("v1", tune="2", replicas=3)
+    fleet.apply()
+    before = fleet.observe()
+    fleet.write_with_db("v2", tune="2", replicas=2, command=command)
+    done = fleet.bennu("apply", "--yes")
+    assert done.returncode == 1
+    for part in (*named, "it was reverted"):
+        assert part in done.stderr, done.stderr
+    assert fleet.observe().active == before.active
+    fleet.assert_whole(web=3, db=1)
+    assert fleet.serves("v1")
+    assert fleet.history()[-1][1] == "failed"
+    number = str(fleet.history()[-1][0])
+    assert fleet.bennu("rollback", "--yes", number).returncode == 1
+
+
+def test_killed_processes_come_back(standing: FleetWorld):
+    fleet = standing
+    before = fleet.observe()
+    fleet.kill_agent()
+    assert fleet.serves("v1")
+    fleet.apply()  # changes nothing but starts the agent
+    assert fleet.agent_pid() is not None
+
+    for pid in fleet.pids("haproxy"):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: fleet.serves("v1"))
+    assert fleet.observe().active == before.active
+
+    fleet.succeed("kill", "web.1")
+    eventually(lambda: fleet.observe().sets[before.active["web"]].is_ready)
+    again = fleet.observe().sets[before.active["web"]].replicas[0]
+    assert (again.index, again.restarts) == (1, 1)
+    fleet.succeed("rm", "--force", "web.2")
+    eventually(lambda: fleet.observe().sets[before.active["web"]].is_ready)
+    fleet.assert_whole(web=3, db=1)
+
+
+def test_replicas_cannot_be_changed_and_find_each_other(standing: FleetWorld):
+    fleet = standing
+    done = fleet.bennu("exec", "web.1", "touch", "/x")
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+    assert fleet.succeed("exec", "web.1", "touch", "/tmp/x").stderr == ""
+    assert fleet.succeed("exec", "db.1", "wget", "-qO-", "http://web/").stdout == "v1"
+    hosts = fleet.succeed("exec", "db.1", "cat", "/etc/hosts").stdout
+    addresses = {replica.address for each in fleet.observe().sets.values() for replica in each.replicas}
+    (stable,) = re.findall(r"^(\S+)\s+web$", hosts, re.MULTILINE)
+    assert stable not in addresses
+
+
+def test_a_second_deploy_says_who_is_at_it(standing: FleetWorld):
+    fleet = standing
+    fleet.write_with_db("v1", tune="2", replicas=3, command='[sh, -c, "sleep 2; exec httpd -f -p 80 -h /srv"]')
+    first = fleet.spawn("apply", "--yes")
+    lock = fleet.settings.locks / f"deploy-{PROJECT}.lock"
+    eventually(lambda: f"pid {first.pid} " in (locks.holder(lock) or ""))
+    second = fleet.bennu("apply", "--yes")
+    assert second.returncode != 0
+    assert f"pid {first.pid} (bennu apply)" in second.stderr
+    assert wait_for(first)[0] == 0
+    fleet.assert_whole(web=3, db=1)
+
+
+# every state of the rollout's own table that has something to do
+STATES = [state for state in NEXT if state is not State.NEW and state not in FINAL]
+
+
+@pytest.fixture(scope="module")
+def killing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
+    base = tmp_path_factory.mktemp("killing")
+    with fleet_world(Settings.from_environ({"BENNU_ROOT": str(base / "root")}), base / "project") as made:
+        made.write_with_db("v1")
+        made.apply()
+        yield made
+
+
+@pytest.mark.parametrize("moment", ["enter", "leave"])
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
+def test_a_deploy_killed_anywhere_is_taken_up(killing: FleetWorld, state: State, moment: str):
+    fleet = killing
+    tune = f"{state.name} {moment}"
+    command = '[sh, -c, "exit 3"]' if state.name.startswith("REVERT") else None
+    served = "v2" if fleet.serves("v1") else "v1"
+    fleet.write_with_db(served, tune=tune, **({"command": command} if command else {}))
+    program = Path(__file__).with_name("killed_deploy.py")
+    died = subprocess.run(
+        [sys.executable, program, fleet.directory, state.name, moment],
+        env={**fleet.world.environ, "PYTHONPATH": os.getcwd()}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    fleet.write_with_db(served, tune=tune)
+    fleet.apply()
+    fleet.assert_whole(web=1, db=1)
+    assert fleet.serves(served)
+    assert [state for _, state in fleet.history()].count("active") == 1

@@ -174,6 +174,10 @@ class Switch:
         )
         return SwitchStatus(bool(generations), max(len(generations) - 1, 0), sets)
 
+    def pids(self) -> tuple[int, ...]:
+        """HAProxy's processes, the newest first."""
+        return tuple(generation.pid for generation in self._processes.alive())
+
     def reconcile(self) -> None:
         """Make what runs what the disk says: after HAProxy or bennu was killed, after a reboot, or just in case."""
         with self._locked():

@@ -114,14 +114,16 @@ class EmbeddedEngine:
         return self._tending.tend(project, now, self._say)
 
     def watch(self, timeout_seconds: float, wake: int) -> None:
-        """Return when a replica of an active set ends, when ``wake`` can be read, or when time is up."""
+        """Return when a replica or a switch's process ends, when ``wake`` can be read, or when time is up."""
+        projects = self.projects()
         ids = [
             container.id
-            for project in self.projects()
+            for project in projects
             for container in self._containers.list({labels.PROJECT: project})
             if container.status.is_alive
         ]
-        self._containers.wait_any(ids, timeout_seconds=timeout_seconds, wake=wake)
+        with self._traffic.watching(projects, wake) as any_of_them:
+            self._containers.wait_any(ids, timeout_seconds=timeout_seconds, wake=any_of_them)
 
     def logs(
         self, project: str, *, service: str | None, set_id: SetId | None, index: int | None, tail: int

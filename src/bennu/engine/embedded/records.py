@@ -21,7 +21,7 @@ from bennu.store.database import Database
 
 
 class SetRecord(msgspec.Struct, frozen=True):
-    """A set that was started. ``released``: when it last lost the traffic (Unix seconds), None if it never did.
+    """A set that was started. ``released``: when it lost the traffic (Unix seconds), None if it has it or never had.
 
     ``stopped``: it was stopped on purpose and not started since.
     """
@@ -108,6 +108,7 @@ class EngineRecords:
                     " AND id = (SELECT id FROM engine_active WHERE project = ? AND service = ?)",
                     (now, project, name, project, service),
                 )
+                rows.execute("UPDATE engine_sets SET released = NULL WHERE project = ? AND id = ?", (project, name))
                 rows.execute(
                     "INSERT OR REPLACE INTO engine_active (project, service, id) VALUES (?, ?, ?)",
                     (project, service, name),

@@ -6,8 +6,10 @@ any time: after a crash between the two, after a replica came back at another ad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+import os
+import select
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
 from bennu.compose.model import Service
 from bennu.config import Settings
@@ -38,6 +40,19 @@ class Traffic:
         if project not in self._switches:
             self._switches[project] = Switch(self._settings, project)
         return self._switches[project]
+
+    @contextmanager
+    def watching(self, projects: Iterable[str], wake: int) -> Iterator[int]:
+        """One descriptor that can be read when ``wake`` can, or when a process of these projects' switches ends."""
+        with ExitStack() as stack:
+            together = stack.enter_context(select.epoll())
+            together.register(wake, select.EPOLLIN)
+            for pid in (pid for project in projects for pid in self.switch(project).pids()):
+                with suppress(ProcessLookupError):  # it ended just now, and tending will see to it
+                    ending = os.pidfd_open(pid)
+                    stack.callback(os.close, ending)
+                    together.register(ending, select.EPOLLIN)
+            yield together.fileno()
 
     def choose_ports(self, project: str, services: Iterable[Service]) -> None:
         """Find a host port for each port that is published on any, once and for all."""

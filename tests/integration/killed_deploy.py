@@ -1,0 +1,59 @@
+"""A deploy that kills itself: ``killed_deploy.py DIRECTORY STATE enter|leave``, with BENNU_ROOT in the environment.
+
+``enter``: on entering the state, before its commands run. ``leave``: when the first of its commands has been done,
+before the machine hears of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from bennu.compose.load import load
+from bennu.config import Settings
+from bennu.deploy.images import resolve_images
+from bennu.deploy.release import resolve
+from bennu.deploy.rollout import Deadlines, State
+from bennu.engine.base import Action, Receipt
+from bennu.wiring import Fleet
+
+
+class Killer:
+    def __init__(self, state: State, moment: str) -> None:
+        self._wanted, self._moment, self._state = state, moment, State.NEW
+
+    def state(self, state: State) -> None:
+        self._state = state
+        self._at("enter")
+
+    def done(self, action: Action, receipt: Receipt, seconds: float) -> None:
+        self._at("leave")
+
+    def failed(self, action: Action, error: Exception) -> None:
+        self._at("leave")
+
+    def progress(self, action: Action, line: str) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        sys.stdout.write(line)
+
+    def _at(self, moment: str) -> None:
+        if self._state is self._wanted and moment == self._moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(directory: str, state: str, moment: str) -> None:
+    os.chdir(directory)
+    project = load((), environ=dict(os.environ), name=None, profiles=())
+    with Fleet(Settings.from_environ(os.environ)) as fleet:
+        release = resolve(project, resolve_images(project, fleet.find_image, None))
+        deployer = fleet.deployer(project.name, f"pid {os.getpid()} (killed)")
+        killer = Killer(State[state], moment)
+        with deployer.exclusive(killer):
+            deployer.carry_out(deployer.plan(release), release, killer, deadlines=Deadlines(ready_seconds=20))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3])
