@@ -276,7 +276,11 @@ def test_garbage_and_disk_use(here):
     table = here.bennu("system", "df")
     assert table.splitlines()[0].split() == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
     assert table.splitlines()[1].split()[:3] == ["Images", "2", "0"]
-    assert [line.partition("  ")[0] for line in table.splitlines()[2:]] == ["Containers", "Local Volumes", "Build Cache"]
+    assert [line.partition("  ")[0] for line in table.splitlines()[2:]] == [
+        "Containers",
+        "Local Volumes",
+        "Build Cache",
+    ]
     assert here.bennu("gc").splitlines()[-1] == "Total reclaimed space: 0B"
     time.sleep(0.1)  # what is younger than a tick of the kernel's clock is spared
     here.bennu("rmi", "keep", "app:1")

@@ -31,7 +31,7 @@ BUILDING = (
 
 COMMAND = Command(
     "apply",
-    "Make what runs equal to the Compose file, beside what runs now",
+    "Make what runs equal to the Compose file",
     (
         *PROJECT,
         option("--profile", metavar="NAME", dest="profiles", help="Take this profile's services too", repeatable=True),

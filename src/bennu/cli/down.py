@@ -11,7 +11,7 @@ from bennu.cli.values import duration_seconds
 
 COMMAND = Command(
     "down",
-    "Stop and remove a project: all its sets, its switch, its network",
+    "Stop and remove a project",
     (
         *PROJECT,
         YES,

@@ -19,7 +19,7 @@ AGENT_SECONDS: Final = 10.0
 
 COMMAND = Command(
     "system reset",
-    "Remove everything: projects, containers, volumes, images, the state directory",
+    "Remove everything in a state directory",
     (YES,),
     description=(
         "Stops the agent, takes every project down, removes every container, network and volume of this state "

@@ -33,12 +33,12 @@ class Row(NamedTuple):
 
 GROUPS: dict[str, tuple[Row, ...]] = {
     "Fleet": (
-        Row("apply", "Make what runs equal to the Compose file, beside what runs now"),
+        Row("apply", "Make what runs equal to the Compose file"),
         Row("plan", "Show what apply would change"),
         Row("rollback", "Put an earlier revision back into service"),
         Row("status", "Show a project: sets, replicas, health, revision"),
         Row("releases", "List the revisions of a project"),
-        Row("down", "Stop and remove a project: all its sets, its switch, its network"),
+        Row("down", "Stop and remove a project"),
         Row("config", "Check the Compose file and print it resolved"),
     ),
     "Images": (
@@ -69,7 +69,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("agent run", "Tend the fleet: health checks, restarts, kept sets"),
         Row("agent install", "Install the agent as a unit of systemd"),
         Row("agent status", "Say whether the agent runs"),
-        Row("system reset", "Remove everything: projects, containers, volumes, images, the state directory"),
+        Row("system reset", "Remove everything in a state directory"),
         Row("doctor", "Say what this host lacks and the command that installs it"),
         Row("gc", "Remove what nothing needs any more"),
         Row("system df", "Show what the store takes on the disk"),

@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_SIZE: Final = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?$", re.IGNORECASE)
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)")
+_SIZE: Final = r"(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?"  # compiled at their first use: every verb imports this module
+_DURATION_PART: Final = r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)"
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def size_bytes(word: str) -> int:
     """``512m`` in bytes; units are powers of 1024, as Docker reads them for memory."""
-    match = _SIZE.match(word.strip())
+    match = re.fullmatch(_SIZE, word.strip(), re.IGNORECASE)
     if match is None:
         raise ValueError("is not a size, such as 512m")
     return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
@@ -30,7 +30,7 @@ def duration_seconds(word: str) -> float:
 
 
 def _parts(word: str) -> float:
-    found = list(_DURATION_PART.finditer(word))
+    found = list(re.finditer(_DURATION_PART, word))
     if not found or "".join(part[0] for part in found) != word:
         raise ValueError(word)
     return sum(float(part[1]) * _SECONDS[part[2]] for part in found)
