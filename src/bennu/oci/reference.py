@@ -22,12 +22,13 @@ _OFFICIAL: Final = "library/"
 _LEGACY_DOMAIN: Final = "index.docker.io"
 _MAX_NAME: Final = 255
 
+# Patterns stay text: they are compiled at their first use, and re keeps them.
 _LABEL: Final = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+_DOMAIN: Final = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PATH: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_IDENTIFIER: Final = re.compile(r"[a-f0-9]{64}")
+_PATH: Final = rf"{_COMPONENT}(?:/{_COMPONENT})*"
+_TAG: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_IDENTIFIER: Final = r"[a-f0-9]{64}"
 
 
 class Reference(msgspec.Struct, frozen=True, order=True):
@@ -81,7 +82,7 @@ def parse_reference(text: str) -> Reference:
 
     ``Invalid`` says what is wrong with it.
     """
-    if _IDENTIFIER.fullmatch(text):
+    if re.fullmatch(_IDENTIFIER, text):
         raise Invalid(f"{text!r} is an image ID, not a name", "give the image a name with `bennu tag`")
     rest, at, digest_text = text.partition("@")
     digest = _digest(text, digest_text) if at else None
@@ -91,11 +92,11 @@ def parse_reference(text: str) -> Reference:
         raise _invalid(text, "it has no name")
     if path != path.lower():
         raise _invalid(text, f"the repository name {path!r} must be lower case")
-    if not _DOMAIN.fullmatch(domain):
+    if domain != DEFAULT_DOMAIN and not re.fullmatch(_DOMAIN, domain):
         raise _invalid(text, f"{domain!r} is not a host or host:port")
-    if not _PATH.fullmatch(path):
+    if not re.fullmatch(_PATH, path):
         raise _invalid(text, f"{path!r} is not a repository name")
-    if tag is not None and not _TAG.fullmatch(tag):
+    if tag is not None and not re.fullmatch(_TAG, tag):
         raise _invalid(text, f"{tag!r} is not a tag")
     if len(domain) + 1 + len(path) > _MAX_NAME:
         raise _invalid(text, f"its name is longer than {_MAX_NAME} characters")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from bennu.config import Settings
-from bennu.digest import Digest, algorithm, encoded, finish, new_hash, parse_digest
+from bennu.digest import Digest, algorithm, digest_of, encoded, finish, new_hash, parse_digest
 from bennu.errors import Corrupt, Invalid, NotFound
 from bennu.host import locks
 from bennu.host.files import sync_directory
@@ -48,8 +48,14 @@ class FileBlobs:
 
     def read(self, digest: Digest) -> bytes:
         """A small blob whole, verified."""
-        with self.open(digest) as stream:
-            return stream.read()
+        if algorithm(digest) != "sha256":
+            with self.open(digest) as stream:
+                return stream.read()
+        with self._file(digest) as file:
+            data = file.read()
+        if digest_of(data) != digest:
+            raise _damaged(digest)
+        return data
 
     def ingest(self, stream: IO[bytes], *, expected: Digest | None = None, size_bytes: int | None = None) -> BlobInfo:
         """Store what a stream yields, once it is known to be what was expected and is on the disk."""
@@ -240,12 +246,16 @@ class _Verified(io.RawIOBase):
             self._hash.update(data)
             view[: len(data)] = data
         elif len(view) and finish(self._hash, algorithm(self._digest)) != self._digest:
-            raise Corrupt(f"blob {self._digest} is damaged", "load, pull or build the images again that use it")
+            raise _damaged(self._digest)
         return len(data)
 
     def close(self) -> None:
         self._source.close()
         super().close()
+
+
+def _damaged(digest: Digest) -> Corrupt:
+    return Corrupt(f"blob {digest} is damaged", "load, pull or build the images again that use it")
 
 
 def _copy(stream: IO[bytes], sink: IO[bytes], expected: Digest | None, size_bytes: int | None) -> BlobInfo:
