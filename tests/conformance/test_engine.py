@@ -1,0 +1,271 @@
+"""The contract of ``engine.base.Engine``, over the embedded engine and the one that only remembers."""
+
+import threading
+import time
+
+import pytest
+
+from bennu.compose.model import DependsOn, Service, Volume
+from bennu.engine.base import (
+    Activate,
+    AwaitReady,
+    Deactivate,
+    Drain,
+    Observation,
+    Prepare,
+    RemoveProject,
+    RemoveSet,
+    SetId,
+    StartSet,
+    StopSet,
+)
+from bennu.errors import Conflict, Failed, NotFound, Unavailable
+from tests.engine_world import PROJECT, MemoryWorld, embedded
+
+
+@pytest.fixture(params=[pytest.param("embedded", marks=pytest.mark.root), "memory"])
+def world(request, root_settings):
+    if request.param == "memory":
+        yield MemoryWorld()
+        return
+    with embedded(root_settings) as made:
+        yield made
+
+
+def test_a_life(world):
+    first, second = world.spec(version="1", replicas=2), world.spec(version="2", replicas=3)
+    world.deploy(first)
+    assert world.fetch("web") == "1"
+    assert world.engine.projects() == (PROJECT,)
+    seen = world.observe()
+    assert seen.active == {"web": first.id}
+    assert seen.switch_running
+    assert [replica.name for replica in seen.sets[first.id].replicas] == ["web.1", "web.2"]
+    assert seen.sets[first.id].is_ready
+    assert {replica.health for replica in seen.sets[first.id].replicas} == {"healthy"}
+
+    world.prepare(second)
+    world.ready(second)
+    assert world.fetch("web") == "1"
+    assert world.states(first.id) == ["running"] * 2
+    world.activate(second)
+    assert world.fetch("web") == "2"
+    assert world.do(Drain(set=first.id, timeout_seconds=5)).figures["sessions_left"] == 0
+    released = world.observe().sets[first.id].released
+    assert released is not None
+    assert world.observe().sets[second.id].released is None
+
+    world.ready(first)  # a rollback: it is warm
+    world.activate(first)
+    assert world.fetch("web") == "1"
+    assert world.observe().sets[first.id].released is None
+    assert world.observe().sets[second.id].released is not None
+
+    world.do(StopSet(set=second.id))
+    assert world.states(second.id) == ["exited"] * 3
+    assert world.observe().sets[second.id].temperature == "stopped"
+    world.do(RemoveSet(set=second.id))
+    assert set(world.observe().sets) == {first.id}
+    world.do(RemoveProject(project=PROJECT))
+    assert world.engine.projects() == ()
+    assert world.observe() == Observation(project=PROJECT)
+    with pytest.raises(Unavailable):
+        world.fetch("web")
+
+
+def test_unknown_things(world):
+    assert world.observe("nobody") == Observation(project="nobody")
+    assert list(world.engine.logs("nobody", service=None, set_id=None, index=None, tail=5)) == []
+    nobody = SetId("web-0000000000")
+    for action in (RemoveProject(project="nobody", volumes=True), StopSet(set=nobody), RemoveSet(set=nobody)):
+        world.do(action)
+    for action in (AwaitReady(set=nobody, timeout_seconds=1), Drain(set=nobody, timeout_seconds=1)):
+        with pytest.raises(NotFound, match="web-0000000000"):
+            world.do(action)
+    world.prepare(world.spec())
+    with pytest.raises(NotFound, match="web-0000000000"):
+        world.do(Activate(project=PROJECT, sets={"web": nobody}))
+    assert world.observe().active == {}
+    assert world.engine.projects() == (PROJECT,)
+
+
+def test_everything_can_be_said_twice(world):
+    first, second = world.spec(version="1", replicas=2), world.spec(version="2")
+    for _ in range(2):
+        world.deploy(first)
+    containers = [replica.container for replica in world.observe().sets[first.id].replicas]
+    world.do(StartSet(spec=first))
+    assert [replica.container for replica in world.observe().sets[first.id].replicas] == containers
+    for _ in range(2):
+        world.deploy(second)
+    for action in (
+        Drain(set=first.id, timeout_seconds=5),
+        StopSet(set=first.id),
+        RemoveSet(set=first.id),
+        Deactivate(project=PROJECT, services=("web",)),
+        RemoveProject(project=PROJECT),
+    ):
+        world.do(action)
+        if not isinstance(action, Drain):
+            world.do(action)
+    assert world.engine.projects() == ()
+
+
+def test_a_set_is_completed(world):
+    spec = world.spec(replicas=3)
+    world.deploy(spec)
+    world.crash("web", 1)
+    world.lose("web", 2)
+    assert not world.observe().sets[spec.id].is_ready
+    world.ready(spec)
+    assert world.observe().sets[spec.id].is_ready
+    assert world.fetch("web") == "1"
+
+
+def test_sick_replicas_are_never_ready(world):
+    old, sick = world.spec(version="1"), world.spec(version="2", replicas=2, does="sick")
+    world.deploy(old)
+    world.prepare(sick)
+    world.do(StartSet(spec=sick))
+    with pytest.raises(Failed, match=r"replica web\.\d of set web-.* did not become healthy.* ended with 1") as caught:
+        world.do(AwaitReady(set=sick.id, timeout_seconds=30))
+    assert any("its last words" in line for line in caught.value.tail)
+    assert caught.value.command
+    assert world.fetch("web") == "1"
+    assert world.observe().active == {"web": old.id}
+    world.do(RemoveSet(set=sick.id))
+    assert set(world.observe().sets) == {old.id}
+
+
+def test_a_replica_that_ends_fails_at_once(world):
+    spec = world.spec(does="crash", replicas=2)
+    world.prepare(spec)
+    world.do(StartSet(spec=spec))
+    began = time.monotonic()
+    with pytest.raises(Failed, match=r"replica web\.\d of set .* ended with exit status 3") as caught:
+        world.do(AwaitReady(set=spec.id, timeout_seconds=3600))
+    assert time.monotonic() - began < 60
+    assert caught.value.status == 3
+    assert any("its last words" in line for line in caught.value.tail)
+
+
+def test_jobs(world):
+    good, bad = world.spec("migrate", does="done"), world.spec("migrate", version="2", does="crash")
+    waiting = Service(
+        name="web", image="box", depends_on={"migrate": DependsOn(condition="service_completed_successfully")}
+    )
+    web = world.spec(depends_on=waiting.depends_on)
+    world.prepare(good, web)
+    world.do(StartSet(spec=good))
+    world.do(AwaitReady(set=good.id, timeout_seconds=3600, completed=True))
+    world.activate(good)
+    world.ready(web)
+    world.activate(web)
+    assert world.states(good.id) == ["exited"]
+    world.engine.tend(PROJECT, time.time())
+    assert world.states(good.id) == ["exited"]
+    world.do(StartSet(spec=bad))
+    with pytest.raises(Failed, match="exit status 3"):
+        world.do(AwaitReady(set=bad.id, timeout_seconds=3600, completed=True))
+
+
+def test_a_wait_is_cancelled(world):
+    spec = world.spec()
+    world.prepare(spec)
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Failed):
+        world.do(StartSet(spec=spec), cancel)
+    slow = world.spec(version="2", does="sick")
+    world.do(StartSet(spec=slow))
+    with pytest.raises(Failed):
+        world.do(AwaitReady(set=slow.id, timeout_seconds=3600), cancel)
+
+
+def test_several_services_switch_together(world):
+    old = [world.spec(name, "1") for name in ("api", "web")]
+    new = [world.spec(name, "2") for name in ("api", "web")]
+    world.deploy(*old)
+    world.deploy(*new)
+    assert [world.fetch(name) for name in ("api", "web")] == ["2", "2"]
+    with pytest.raises(NotFound):
+        world.do(Activate(project=PROJECT, sets={"api": old[0].id, "web": SetId("web-0000000000")}))
+    assert world.observe().active == {spec.service.name: spec.id for spec in new}
+    world.do(Deactivate(project=PROJECT, services=("api",)))
+    assert world.observe().active == {"web": new[1].id}
+    assert world.observe().sets[new[0].id].released is not None
+    assert world.fetch("web") == "2"
+    with pytest.raises(Unavailable):
+        world.fetch("api")
+
+
+def test_the_active_set_stays(world):
+    spec = world.spec()
+    world.deploy(spec)
+    with pytest.raises(Conflict, match="is active"):
+        world.do(RemoveSet(set=spec.id))
+    assert world.fetch("web") == "1"
+    assert world.observe().sets[spec.id].is_ready
+
+
+def test_what_ends_is_brought_back(world):
+    spec = world.spec(replicas=2)
+    world.deploy(spec)
+    world.crash("web", 2)
+    assert world.states(spec.id) == ["running", "exited"]
+    assert world.fetch("web") == "1"
+    world.tend_until(lambda: world.observe().sets[spec.id].is_ready or world.states(spec.id) == ["running"] * 2)
+    assert world.observe().sets[spec.id].replicas[1].restarts == 1
+    world.lose("web", 1)
+    world.tend_until(lambda: world.states(spec.id) == ["running"] * 2)
+    assert world.fetch("web") == "1"
+
+
+def test_what_was_stopped_stays_so(world):
+    first, second = world.spec(version="1"), world.spec(version="2")
+    world.deploy(first)
+    world.do(StopSet(set=first.id))  # as a service that is replaced stop-first
+    world.engine.tend(PROJECT, time.time())
+    assert world.states(first.id) == ["exited"]
+    world.deploy(second)
+    world.engine.tend(PROJECT, time.time())
+    assert world.states(first.id) == ["exited"]
+    world.ready(first)
+    world.activate(first)
+    world.crash("web", 1)
+    world.tend_until(lambda: world.states(first.id) == ["running"])
+
+
+def test_volumes_outlive_sets(world):
+    data = {"data": Volume(name="shop_data"), "more": Volume(name="shop_more")}
+    spec = world.spec(volumes=data)
+    world.deploy(spec)
+    assert world.volumes() == {"shop_data", "shop_more"}
+    world.do(RemoveProject(project=PROJECT))
+    assert world.volumes() == {"shop_data", "shop_more"}
+    world.deploy(spec)
+    world.do(RemoveProject(project=PROJECT, volumes=True))
+    assert world.volumes() == set()
+    with pytest.raises(NotFound, match="shop_data"):
+        world.do(Prepare(project=PROJECT, services={}, volumes={"data": Volume(name="shop_data", external=True)}))
+
+
+def test_two_projects(world):
+    here, there = world.spec(version="1"), world.spec(version="1", project="other")
+    assert here.id != there.id
+    world.deploy(here)
+    world.deploy(there)
+    assert world.engine.projects() == ("other", PROJECT)
+    world.do(RemoveProject(project="other"))
+    assert world.engine.projects() == (PROJECT,)
+    assert world.fetch("web") == "1"
+
+
+def test_the_stamp_is_of_what_a_plan_stands_on(world):
+    spec = world.spec(replicas=2)
+    world.deploy(spec)
+    stamp = world.observe().stamp
+    world.crash("web", 1)
+    assert world.observe().stamp == stamp
+    world.lose("web", 1)
+    assert world.observe().stamp != stamp

@@ -1,0 +1,303 @@
+"""An engine that only remembers: the contract of ``engine.base`` in a few tables, for tests of what stands on it.
+
+Nothing runs and no time passes; a replica does what ``behave`` says of its set. It is held to the contract by the
+same suite as the real ones, ``tests/conformance/test_engine.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from bennu.engine.base import (
+    Action,
+    Activate,
+    AwaitReady,
+    Capabilities,
+    Deactivate,
+    Drain,
+    Observation,
+    Prepare,
+    Receipt,
+    RemoveProject,
+    RemoveSet,
+    ReplicaObservation,
+    ReplicaState,
+    Report,
+    SetId,
+    SetObservation,
+    SetSpec,
+    StartSet,
+    StopSet,
+)
+from bennu.errors import Conflict, Failed, NotFound
+
+Behaviour = Literal["good", "sick", "crash", "done"]
+"""Serves well; runs and never answers a probe; ends with status 3 at once; ends with status 0 (a job)."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    state: ReplicaState
+    exit_status: int | None = None
+    healthy: bool = False
+    restarts: int = 0
+
+
+@dataclass
+class Kept:
+    spec: SetSpec
+    replicas: dict[int, Replica] = field(default_factory=dict)
+    released: float | None = None
+    stopped: bool = False
+    sessions: int = 0
+
+
+@dataclass
+class Deployed:
+    services: set[str] = field(default_factory=set)
+    sets: dict[SetId, Kept] = field(default_factory=dict)
+    active: dict[str, SetId] = field(default_factory=dict)
+
+
+class MemoryEngine:
+    """``behave`` says how the replicas of a set do; ``volumes`` are the volumes that there are, with their projects.
+
+    ``done`` lists every action that was executed. ``sessions`` of a set can be set: drains then run out of time.
+    """
+
+    def __init__(
+        self, behave: Callable[[SetSpec], Behaviour] = lambda _: "good", clock: Callable[[], float] = time.time
+    ) -> None:
+        self.behave = behave
+        self.volumes: dict[str, str] = {}
+        self.done: list[Action] = []
+        self.deployed: dict[str, Deployed] = {}
+        self._clock = clock
+        self._lock = threading.RLock()
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(name="memory", freezes=False, holds_in_place=False, shares_namespaces=False, hosts="one")
+
+    def projects(self) -> tuple[str, ...]:
+        return tuple(sorted(self.deployed))
+
+    def observe(self, project: str) -> Observation:
+        with self._lock:
+            found = self.deployed.get(project, Deployed())
+            return Observation(
+                project=project,
+                sets={name: self._observed(kept) for name, kept in sorted(found.sets.items())},
+                active=dict(found.active),
+                switch_running=bool(found.active),
+            )
+
+    def execute(self, action: Action, report: Report, cancel: threading.Event) -> Receipt:
+        with self._lock:
+            self.done.append(action)
+            match action:
+                case Prepare():
+                    self._prepare(action)
+                case StartSet():
+                    if cancel.is_set():
+                        raise Failed("cancelled", status=137)
+                    self._start(action.spec)
+                case AwaitReady():
+                    self._await(action, report, cancel)
+                case Activate():
+                    self._activate(action)
+                case Drain():
+                    return self._drain(action)
+                case _:
+                    self._take_away(action)
+        return Receipt(summary="done")
+
+    def _take_away(self, action: Deactivate | StopSet | RemoveSet | RemoveProject) -> None:
+        match action:
+            case Deactivate():
+                self._deactivate(action.project, action.services)
+            case StopSet():
+                self._stop(action.set)
+            case RemoveSet():
+                self._remove(action.set)
+            case RemoveProject():
+                self.deployed.pop(action.project, None)
+                if action.volumes:
+                    self.volumes = {name: owner for name, owner in self.volumes.items() if owner != action.project}
+
+    def tend(self, project: str, now: float) -> float:
+        del now
+        with self._lock:
+            found = self.deployed.get(project, Deployed())
+            for name in found.active.values():
+                kept = found.sets[name]
+                if kept.stopped or self._is_job(found, kept.spec.service.name):
+                    continue
+                for index, one in self._all(kept):
+                    if one is None or one.state != "running":
+                        restarts = 0 if one is None else one.restarts + 1
+                        healthy = self.behave(kept.spec) == "good"
+                        kept.replicas[index] = replace(self._fresh(kept.spec), restarts=restarts, healthy=healthy)
+        return 30.0
+
+    def watch(self, timeout_seconds: float, wake: int) -> None:
+        del timeout_seconds, wake
+
+    def logs(
+        self, project: str, *, service: str | None, set_id: SetId | None, index: int | None, tail: int
+    ) -> Iterator[str]:
+        for name, kept in self.deployed.get(project, Deployed()).sets.items():
+            if service in {None, kept.spec.service.name} and set_id in {None, name} and tail:
+                yield from (f"{kept.spec.service.name}.{n} | ready" for n in kept.replicas if index in {None, n})
+
+    # what tests do to it
+
+    def crash(self, project: str, service: str, index: int, status: int = 137) -> None:
+        """A replica of the active set ends."""
+        found = self.deployed[project]
+        kept = found.sets[found.active[service]]
+        kept.replicas[index] = replace(kept.replicas[index], state="exited", exit_status=status)
+
+    def lose(self, project: str, service: str, index: int) -> None:
+        """A replica of the active set is gone without a trace."""
+        found = self.deployed[project]
+        del found.sets[found.active[service]].replicas[index]
+
+    # actions
+
+    def _prepare(self, action: Prepare) -> None:
+        for volume in action.volumes.values():
+            if volume.external and volume.name not in self.volumes:
+                raise NotFound(f"external volume {volume.name!r} does not exist")
+            self.volumes.setdefault(volume.name, action.project)
+        self.deployed.setdefault(action.project, Deployed()).services |= action.services.keys()
+
+    def _start(self, spec: SetSpec) -> None:
+        if spec.project not in self.deployed:
+            raise NotFound(f"project {spec.project!r} is not prepared")
+        kept = self.deployed[spec.project].sets.setdefault(spec.id, Kept(spec))
+        kept.stopped = False
+        for index, one in self._all(kept):
+            if one is None or one.state != "running":
+                kept.replicas[index] = self._fresh(spec)
+
+    def _await(self, action: AwaitReady, report: Report, cancel: threading.Event) -> None:
+        kept = self._find(action.set)
+        ended = [(index, one) for index, one in kept.replicas.items() if one.state == "exited"]
+        bad = [(index, one) for index, one in ended if one.exit_status or not action.completed]
+        if bad:
+            index, one = bad[0]
+            name = f"{kept.spec.service.name}.{index}"
+            raise Failed(
+                f"replica {name} of set {kept.spec.id} ended with exit status {one.exit_status}",
+                status=one.exit_status or 1,
+                tail=(f"{name} | its last words",),
+            )
+        if cancel.is_set():
+            raise Failed("cancelled", status=137)
+        waiting = len(ended) < kept.spec.replicas if action.completed else self.behave(kept.spec) != "good"
+        if waiting:
+            raise Failed(
+                f"replica {kept.spec.service.name}.1 of set {kept.spec.id} did not become healthy in"
+                f" {action.timeout_seconds:g} s: probe 'is-ready' ended with 1: no",
+                command=("CMD", "is-ready"),
+                status=1,
+                tail=(f"{kept.spec.service.name}.1 | its last words",),
+            )
+        kept.replicas = {
+            index: replace(one, healthy=one.state == "running") for index, one in sorted(kept.replicas.items())
+        }
+        report(f"{kept.spec.replicas} of {kept.spec.replicas} ready")
+
+    def _activate(self, action: Activate) -> None:
+        found = self.deployed[action.project]
+        missing = [name for name in action.sets.values() if name not in found.sets]
+        if missing:
+            raise NotFound(f"set {missing[0]!r} of project {action.project!r} does not exist")
+        self._deactivate(action.project, [s for s, name in action.sets.items() if found.active.get(s) != name])
+        for service, name in action.sets.items():
+            found.active[service] = name
+            found.sets[name].released = None
+
+    def _deactivate(self, project: str, services: list[str] | tuple[str, ...]) -> None:
+        found = self.deployed.get(project, Deployed())
+        for service in services:
+            name = found.active.pop(service, None)
+            if name is not None:
+                found.sets[name].released = self._clock()
+
+    def _drain(self, action: Drain) -> Receipt:
+        left = float(self._find(action.set).sessions)
+        return Receipt(summary=f"{left:g} sessions left", figures={"sessions_left": left})
+
+    def _stop(self, name: SetId) -> None:
+        for found in self.deployed.values():
+            if name in found.sets:
+                kept = found.sets[name]
+                kept.stopped = True
+                kept.replicas = {
+                    index: replace(one, state="exited", exit_status=0 if one.state == "running" else one.exit_status)
+                    for index, one in kept.replicas.items()
+                }
+
+    def _remove(self, name: SetId) -> None:
+        for found in self.deployed.values():
+            if name in found.active.values():
+                raise Conflict(f"set {name!r} is active", "activate another set first")
+            found.sets.pop(name, None)
+
+    def _find(self, name: SetId) -> Kept:
+        for found in self.deployed.values():
+            if name in found.sets:
+                return found.sets[name]
+        raise NotFound(f"set {name!r} does not exist")
+
+    def _fresh(self, spec: SetSpec) -> Replica:
+        match self.behave(spec):
+            case "crash":
+                return Replica("exited", exit_status=3)
+            case "done":
+                return Replica("exited", exit_status=0)
+            case _:
+                return Replica("running")
+
+    @staticmethod
+    def _all(kept: Kept) -> list[tuple[int, Replica | None]]:
+        return [(index, kept.replicas.get(index)) for index in range(1, kept.spec.replicas + 1)]
+
+    @staticmethod
+    def _is_job(found: Deployed, service: str) -> bool:
+        return any(
+            dependency.condition == "service_completed_successfully"
+            for kept in found.sets.values()
+            for name, dependency in kept.spec.service.depends_on.items()
+            if name == service
+        )
+
+    def _observed(self, kept: Kept) -> SetObservation:
+        spec = kept.spec
+        has_check = spec.service.healthcheck is not None or spec.service.x_bennu.probe is not None
+        return SetObservation(
+            spec=spec,
+            sessions=kept.sessions,
+            released=kept.released,
+            replicas=tuple(
+                ReplicaObservation(
+                    service=spec.service.name,
+                    set=spec.id,
+                    index=index,
+                    container=f"{spec.id}.{index}",
+                    state=one.state,
+                    health=("healthy" if one.healthy else "starting") if has_check else "none",
+                    address=f"10.0.0.{index}" if one.state == "running" else None,
+                    exit_status=one.exit_status,
+                    restarts=one.restarts,
+                    created=1.0,
+                    started=1.0,
+                )
+                for index, one in sorted(kept.replicas.items())
+            ),
+        )
