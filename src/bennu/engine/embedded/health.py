@@ -55,10 +55,13 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class HealthState(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a replica stands. ``started`` is the start that this is about (Unix seconds); ``last`` the last probe."""
+    """Where a replica stands. Unix seconds: ``started`` of the start that this is about, ``since`` of the verdict,
+    ``last`` of the last probe.
+    """
 
     verdict: Verdict = "starting"
     started: float
+    since: float | None = None
     failures: int = 0
     last: float | None = None
     answer: Answer | None = None
@@ -113,27 +116,28 @@ def due(check: Check, state: HealthState) -> float:
     return state.last + (check.start_interval_seconds if starting else check.interval_seconds)
 
 
-def due_eagerly(check: Check, state: HealthState) -> float:
-    """The same for a replica that somebody waits for: at first every tenth of a second, then ever less often.
+def due_eagerly(check: Check, state: HealthState, since: float = 0.0) -> float:
+    """The same for a replica that somebody waits for, since then: at first every tenth of a second, then ever less
+    often.
 
     Such probes come sooner than the check says; ``condemned`` keeps them from costing a slow starter its time.
     """
     if state.last is None:
         return state.started
-    age = state.last - state.started
+    age = state.last - max(state.started, since)
     return min(due(check, state), state.last + max(EAGER_SECONDS, age / 10))
 
 
 def after(check: Check, state: HealthState, answer: Answer, now: float) -> HealthState:
     """The state after a probe that was begun at ``now``."""
-    if answer.status == 0:
-        return msgspec.structs.replace(state, verdict="healthy", failures=0, last=now, answer=answer)
-    failures = state.failures + 1
-    if state.verdict == "starting":
-        verdict: Verdict = "unhealthy" if condemned(check, state, now) else "starting"
-    else:
+    failures = 0 if answer.status == 0 else state.failures + 1
+    verdict: Verdict = "healthy"
+    if failures and state.verdict == "starting":
+        verdict = "unhealthy" if condemned(check, state, now) else "starting"
+    elif failures:
         verdict = "unhealthy" if failures >= check.retries else state.verdict
-    return msgspec.structs.replace(state, verdict=verdict, failures=failures, last=now, answer=answer)
+    since = state.since if verdict == state.verdict else now
+    return msgspec.structs.replace(state, verdict=verdict, failures=failures, last=now, answer=answer, since=since)
 
 
 def condemned(check: Check, state: HealthState, now: float) -> bool:

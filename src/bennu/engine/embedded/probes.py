@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import http.client
 import socket
+import time
 from typing import Final
 
+import msgspec
+
 from bennu.compose.model import Probe
-from bennu.engine.embedded.health import Answer, Check
+from bennu.engine.base import ReplicaObservation
+from bennu.engine.embedded.health import Answer, Check, HealthState, after
 from bennu.errors import BennuError
 from bennu.runtime import exec as execution
 from bennu.runtime.containers import Containers
@@ -15,6 +19,24 @@ from bennu.runtime.records import Record
 
 TIMED_OUT: Final = 124
 SHOWN_BYTES: Final = 2048
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What came of one probe: of which start of the replica, when it began (Unix seconds), what was answered."""
+
+    started: float
+    began: float
+    answer: Answer
+
+    def told(self, check: Check, state: HealthState) -> HealthState:
+        """The state with this taken in; as it was where the replica has been started anew meanwhile."""
+        return after(check, state, self.answer, self.began) if state.started == self.started else state
+
+
+def ask(containers: Containers, record: Record, replica: ReplicaObservation, check: Check, state: HealthState) -> Asked:
+    """Probe a replica whose state is known."""
+    began = time.time()
+    return Asked(state.started, began, probe(containers, record, replica.address, check))
 
 
 def probe(containers: Containers, record: Record, address: str | None, check: Check) -> Answer:

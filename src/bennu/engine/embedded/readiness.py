@@ -10,22 +10,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import msgspec
+
 from bennu.engine.base import ReplicaObservation, Report, SetSpec
-from bennu.engine.embedded.health import Check, HealthState, after, check_of, due_eagerly
-from bennu.engine.embedded.probes import probe
+from bennu.engine.embedded.chores import Chores
+from bennu.engine.embedded.health import Check, HealthState, check_of, due_eagerly
+from bennu.engine.embedded.probes import Asked, ask
 from bennu.engine.embedded.records import EngineRecords
-from bennu.errors import Failed
+from bennu.errors import BennuError, Failed
 from bennu.runtime import logs
 from bennu.runtime.containers import Containers
 from bennu.store.images import Images
 
 SETTLED_SECONDS: Final = 1.0
 LONGEST_WAIT_SECONDS: Final = 0.25
-PARALLEL: Final = 8
 TAIL_LINES: Final = 10
+SHOWN_NAMES: Final = 3
 
 Look = Callable[[], list[ReplicaObservation]]
 
@@ -44,47 +46,69 @@ class Readiness:
         self._states: dict[str, HealthState] = {}
         self._settled: set[str] = set()
         self._probed: set[str] = set()
+        self._since = 0.0
 
     def wait(self, timeout_seconds: float, report: Report, cancel: threading.Event) -> None:
         """Return when every replica is ready. ``Failed`` with what is wrong and the last log lines otherwise."""
-        began = time.time()
-        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="bennu-probe") as pool:
+        self._since = time.time()
+        deadline = self._since + timeout_seconds
+        told = -1
+        with Chores[Asked]() as probes:
             while True:
                 replicas = self._look()
                 self._refuse_ended(replicas)
-                pause = self._advance(replicas, pool)
+                self._take(probes)
+                pause = self._advance(replicas, probes, deadline)
                 ready = sum(self._is_ready(replica) for replica in replicas)
-                report(f"{ready} of {self._spec.replicas} ready")
+                if ready != told:
+                    report(f"{ready} of {self._spec.replicas} ready")
+                    told = ready
                 if ready == self._spec.replicas:
                     return
                 self._refuse_unhealthy(replicas)
-                if cancel.is_set():
-                    raise Failed(f"set {self._spec.id}: cancelled while waiting until it is ready", status=137)
-                if time.time() - began > timeout_seconds:
-                    raise self._late(replicas, timeout_seconds)
-                self._containers.wait_any([replica.container for replica in replicas], timeout_seconds=pause)
+                self._refuse_delay(replicas, deadline, timeout_seconds, cancel)
+                self._pause(replicas, pause, probes.fileno())
 
     def wait_completed(self, timeout_seconds: float, report: Report, cancel: threading.Event) -> None:
         """Return when every replica has ended with status 0; ``Failed`` when one ends otherwise, or time is up."""
-        began = time.time()
+        deadline = time.time() + timeout_seconds
+        told = -1
         while True:
             replicas = self._look()
             ended = [replica for replica in replicas if replica.state == "exited"]
             for replica in ended:
                 if replica.exit_status:
                     raise self._ended(replica)
-            report(f"{len(ended)} of {self._spec.replicas} completed")
-            if len(ended) == self._spec.replicas:
+            if len(ended) != told:
+                report(f"{len(ended)} of {self._spec.replicas} completed")
+                told = len(ended)
+            if told == self._spec.replicas:
                 return
-            if cancel.is_set():
-                raise Failed(f"set {self._spec.id}: cancelled while waiting until it has completed", status=137)
-            if time.time() - began > timeout_seconds:
-                raise self._late(replicas, timeout_seconds)
-            running = [replica.container for replica in replicas if replica.state != "exited"]
-            self._containers.wait_any(running, timeout_seconds=LONGEST_WAIT_SECONDS)
+            self._refuse_delay(replicas, deadline, timeout_seconds, cancel)
+            self._pause(replicas, LONGEST_WAIT_SECONDS, None)
 
-    def _advance(self, replicas: list[ReplicaObservation], pool: ThreadPoolExecutor) -> float:
-        """Do the probes that are due; the seconds until the next ones are."""
+    def _pause(self, replicas: list[ReplicaObservation], seconds: float, wake: int | None) -> None:
+        """Wait until a replica ends, a probe has answered, or the time is up."""
+        running = [replica.container for replica in replicas if replica.state == "running"]
+        if running or wake is not None:
+            self._containers.wait_any(running, timeout_seconds=seconds, wake=wake)
+        else:
+            time.sleep(seconds)
+
+    def _take(self, probes: Chores[Asked]) -> None:
+        """Take in what probes have answered."""
+        news: dict[str, HealthState] = {}
+        for container, asked in probes.results().items():
+            if isinstance(asked, BennuError):
+                raise asked
+            if self._check is not None:
+                news[container] = asked.told(self._check, self._states[container])
+                self._probed.add(container)
+        self._states.update(news)
+        self._records.put_health(news)
+
+    def _advance(self, replicas: list[ReplicaObservation], probes: Chores[Asked], deadline: float) -> float:
+        """Begin the probes that are due; the seconds until the next ones are."""
         now = time.time()
         running = [replica for replica in replicas if replica.state == "running"]
         if self._check is None:
@@ -92,17 +116,24 @@ class Readiness:
             self._settled = {replica.container for replica, rest in zip(running, left, strict=True) if rest <= 0}
             return max(0.01, min([rest for rest in left if rest > 0], default=LONGEST_WAIT_SECONDS))
         self._take_known(running)
-        due = [replica for replica in running if self._is_due(self._check, replica, now)]
-        answered = list(pool.map(self._probe, due))
-        self._states.update(answered)
-        self._probed.update(replica.container for replica in due)
-        self._records.put_health(dict(answered))
+        # no probe may keep the wait from ending in time
+        check = msgspec.structs.replace(
+            self._check, timeout_seconds=min(self._check.timeout_seconds, max(1.0, deadline - now))
+        )
+        for replica in running:
+            if not probes.has(replica.container) and self._is_due(check, replica, now):
+                self._begin(probes, check, replica)
         later = [
-            due_eagerly(self._check, self._states[replica.container]) - time.time()
+            due_eagerly(check, self._states[replica.container], self._since) - now
             for replica in running
-            if not self._is_ready(replica)
+            if not self._is_ready(replica) and not probes.has(replica.container)
         ]
         return max(0.01, min([*later, LONGEST_WAIT_SECONDS]))
+
+    def _begin(self, probes: Chores[Asked], check: Check, replica: ReplicaObservation) -> None:
+        record = self._containers.resolve(replica.container)
+        state = self._states[replica.container]
+        probes.begin(replica.container, lambda: ask(self._containers, record, replica, check, state))
 
     def _take_known(self, running: list[ReplicaObservation]) -> None:
         unknown = [replica for replica in running if replica.container not in self._states]
@@ -118,22 +149,17 @@ class Readiness:
         # what was healthy before, a kept set's replica, is asked once more before it is believed
         if replica.container not in self._probed:
             return True
-        return not self._is_ready(replica) and due_eagerly(check, self._states[replica.container]) <= now
-
-    def _probe(self, replica: ReplicaObservation) -> tuple[str, HealthState]:
-        assert self._check is not None
-        now = time.time()
-        record = self._containers.resolve(replica.container)
-        answer = probe(self._containers, record, replica.address, self._check)
-        state = self._states[replica.container]
-        return replica.container, after(self._check, state, answer, now)
+        return not self._is_ready(replica) and due_eagerly(check, self._states[replica.container], self._since) <= now
 
     def _is_ready(self, replica: ReplicaObservation) -> bool:
         if replica.state != "running":
             return False
         if self._check is None:
             return replica.container in self._settled
-        return replica.container in self._probed and self._states[replica.container].verdict == "healthy"
+        state = self._states.get(replica.container)
+        if state is None or replica.container not in self._probed:
+            return False
+        return state.verdict == "healthy" and not state.failures
 
     # what is wrong
 
@@ -145,8 +171,18 @@ class Readiness:
     def _refuse_unhealthy(self, replicas: list[ReplicaObservation]) -> None:
         for replica in replicas:
             state = self._states.get(replica.container)
-            if state is not None and state.verdict == "unhealthy" and self._check is not None:
+            if self._check is None or state is None or replica.container not in self._probed:
+                continue
+            if state.verdict == "unhealthy":
                 raise self._unhealthy(replica, self._check, state)
+
+    def _refuse_delay(
+        self, replicas: list[ReplicaObservation], deadline: float, timeout_seconds: float, cancel: threading.Event
+    ) -> None:
+        if cancel.is_set():
+            raise Failed(f"set {self._spec.id}: cancelled while waiting for it", status=137)
+        if time.time() > deadline:
+            raise self._late(replicas, timeout_seconds)
 
     def _ended(self, replica: ReplicaObservation) -> Failed:
         why = f" ({replica.problem})" if replica.problem else ""
@@ -173,7 +209,9 @@ class Readiness:
     def _late(self, replicas: list[ReplicaObservation], timeout_seconds: float) -> Failed:
         waiting = [replica for replica in replicas if not self._is_ready(replica)]
         missing = self._spec.replicas - len(replicas)
-        names = ", ".join(replica.name for replica in waiting) or f"{missing} replicas that are not there"
+        more = f" and {len(waiting) - SHOWN_NAMES} more" if len(waiting) > SHOWN_NAMES else ""
+        names = ", ".join(replica.name for replica in waiting[:SHOWN_NAMES]) + more
+        names = names or f"{missing} replicas that are not there"
         state = self._states.get(waiting[0].container) if waiting else None
         problem = f" ({state.problem})" if state is not None and state.problem else ""
         return Failed(
