@@ -1,50 +1,45 @@
 """COPY and ADD: a selection written into the mounted tree of a step, by Docker's rules.
 
 A directory gives its contents; a file goes to the destination's name, or into it where that is a directory or ends with
-a slash. Links in the destination's own path resolve inside the root; below it nothing is followed. What is in the way
-is replaced, except that files and directories do not replace each other. Hard links within one selection stay hard
-links. Owners: a context's files are root's, another tree's keep theirs, ``--chown`` sets all, made parents included.
-Times are the sources' (whole, as in Docker), none newer than SOURCE_DATE_EPOCH where that is given. Source of the
-rules: the Dockerfile reference, and what BuildKit does where it says nothing.
+a slash. Links in the destination itself are followed (``destinations``); below it nothing is. What is in the way is
+replaced, except that files and directories do not replace each other. Hard links within one selection stay hard links.
+Owners: a context's files are root's, another tree's keep theirs; ``--chown`` and ``--chmod`` set all, made parents
+included. Times are the sources' in whole seconds; SOURCE_DATE_EPOCH, where it is given, is the time of everything.
+Source of the rules: the Dockerfile reference, and what BuildKit does where it says nothing.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bennu.build import destinations
 from bennu.build.contents import portable_xattrs
+from bennu.build.destinations import Say, owner_named
 from bennu.build.graph import Copy, InlineFile
 from bennu.build.source import Entry, Item, Selection
-from bennu.errors import Conflict, Invalid, NotFound, Unsupported
+from bennu.errors import Conflict, Invalid, Unsupported
 from bennu.host import files
-from bennu.runtime.users import resolve_user
 
 INLINE_MODE: Final = 0o644
-PARENT_MODE: Final = 0o755
 _MAGIC: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _TAR_MAGIC_AT: Final = 257
 
 
 class Appearance(NamedTuple):
-    """What ``--chown`` and ``--chmod`` ask for; None leaves the source's. ``epoch`` bounds the times (Unix seconds)."""
+    """What ``--chown`` and ``--chmod`` ask for, and the time to set (Unix seconds); None leaves the source's."""
 
     owner: tuple[int, int] | None = None
     mode: int | None = None
     epoch: int | None = None
 
 
-def appearance(step: Copy, root: Path, epoch: int | None) -> Appearance:
-    """The step's options as numbers; names are looked up in the target tree. ``NotFound``, ``Invalid``."""
-    owner = None
-    if step.chown is not None:
-        try:
-            owner = owner_named(step.chown, root)
-        except NotFound as error:
-            raise NotFound(f"--chown={step.chown}: {error.message}", error.hint) from error
+def appearance(step: Copy, root: Path, epoch: int | None, say: Say) -> Appearance:
+    """The step's options as numbers; names are looked up in the target tree."""
+    owner = None if step.chown is None else owner_named(step.chown, root, lambda line: say(f"--chown: {line}"))
     mode = None
     if step.chmod is not None:
         try:
@@ -56,62 +51,45 @@ def appearance(step: Copy, root: Path, epoch: int | None) -> Appearance:
     return Appearance(owner, mode, epoch)
 
 
-def owner_named(spec: str, root: Path) -> tuple[int, int]:
-    """The user and group that ``spec`` means in the tree at ``root``; a lone number is both. ``NotFound``."""
-    passwd, group = (
-        (files.read_in_root(root, path) or b"").decode("utf-8", "replace") for path in ("etc/passwd", "etc/group")
-    )
-    user, _, group_name = spec.partition(":")
-    found = resolve_user(f"{user}:{group_name}" if group_name else user, passwd, group)
-    return found.uid, found.uid if user.isdigit() and not group_name else found.gid
-
-
-def copy(selection: Selection | None, step: Copy, root: Path, epoch: int | None) -> None:
+def copy(selection: Selection | None, step: Copy, root: Path, epoch: int | None, say: Say) -> None:
     """Write ``selection`` (None: only inline files) into the tree mounted at ``root``; see the module."""
-    _Copier(step, root, appearance(step, root, epoch)).run(selection)
+    copier = _Copier(step, appearance(step, root, epoch, say))
+    with files.directory(root) as fd:
+        copier.run(fd, selection)
 
 
 class _Copier:
     """One COPY into one tree."""
 
-    def __init__(self, step: Copy, root: Path, look: Appearance) -> None:
+    def __init__(self, step: Copy, look: Appearance) -> None:
         self._step = step
         self._look = look
-        self._path = root
         self._linked: dict[tuple[int, int], str] = {}
 
-    def run(self, selection: Selection | None) -> None:
+    def run(self, root: int, selection: Selection | None) -> None:
         """Write the selection, then the inline files."""
-        with files.directory(self._path) as root:
-            items = selection.items if selection else []
-            several = len(items) + len(self._step.inline) > 1
-            for item in items:
-                self._item(root, item, keeps_owners=bool(selection and selection.keeps_owners), several=several)
-            for file in self._step.inline:
-                self._inline(root, file)
+        for item in selection.items if selection else ():
+            self._item(root, item, keeps_owners=bool(selection and selection.keeps_owners))
+        for file in self._step.inline:
+            self._inline(root, file)
 
-    def _item(self, root: int, item: Item, *, keeps_owners: bool, several: bool) -> None:
-        destination = self._step.destination
+    def _item(self, root: int, item: Item, *, keeps_owners: bool) -> None:
         if self._step.unpack and not item.is_directory and _is_archive(item.entries[0]):
             raise Unsupported(
                 f"ADD of the archive {item.name!r} would unpack it, which is not there yet",
                 "COPY it and unpack it in a RUN, or add --unpack=false",
             )
         if item.is_directory:
-            with self._directory(root, destination) as (fd, path):
-                _Writer(fd, path, self._look, self._linked, keeps_owners=keeps_owners).contents(item.entries[1:])
-            return
-        into = destination.endswith("/") or several or self._is_directory(root, destination)
-        directory, name = (destination, item.name) if into else os.path.split(destination)
-        with self._directory(root, directory) as (fd, path):
-            entry = item.entries[0]._replace(target=name)
-            _Writer(fd, path, self._look, self._linked, keeps_owners=keeps_owners).contents([entry])
+            directory, entries = self._step.destination, item.entries[1:]
+        else:
+            directory, name = self._place(root, item.name)
+            entries = [item.entries[0]._replace(target=name)]
+        with self._directory(root, directory) as fd:
+            _Writer(fd, self._look, self._linked, keeps_owners=keeps_owners).contents(entries)
 
     def _inline(self, root: int, file: InlineFile) -> None:
-        destination = self._step.destination
-        into = destination.endswith("/") or self._is_directory(root, destination)
-        directory, name = (destination, file.name) if into else os.path.split(destination)
-        with self._directory(root, directory) as (fd, _):
+        directory, name = self._place(root, file.name)
+        with self._directory(root, directory) as fd:
             _clear(fd, name)
             mode = INLINE_MODE if self._look.mode is None else self._look.mode
             target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=fd)
@@ -123,57 +101,26 @@ class _Copier:
                 when = self._look.epoch if self._look.epoch is not None else 0
                 os.utime(target, (when, when))
 
-    def _is_directory(self, root: int, path: str) -> bool:
-        try:
-            os.close(files.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY))
-        except OSError:
-            return False
-        return True
+    def _place(self, root: int, name: str) -> tuple[str, str]:
+        """The directory and name that a file goes to."""
+        destination = self._step.destination
+        if destination.endswith("/"):
+            return destination, name
+        destination = destinations.resolved(root, destination)
+        return (destination, name) if destinations.is_directory(root, destination) else os.path.split(destination)
 
-    def _directory(self, root: int, path: str) -> _Made:
-        return _Made(root, path, self._look.owner, str(self._path))
-
-
-class _Made:
-    """A directory of the tree, made with its parents where missing, open for the block."""
-
-    def __init__(self, root: int, path: str, owner: tuple[int, int] | None, base: str) -> None:
-        self._root, self._place, self._owner, self._base = root, path, owner, base
-        self._fd = -1
-
-    def __enter__(self) -> tuple[int, str]:
-        current = "/"
-        fd = os.dup(self._root)
-        for name in (part for part in self._place.split("/") if part and part != "."):
-            current = f"{current.rstrip('/')}/{name}"
-            try:
-                following = files.open_in_root(self._root, current, os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:
-                os.mkdir(name, PARENT_MODE, dir_fd=fd)
-                following = files.open_in_root(self._root, current, os.O_RDONLY | os.O_DIRECTORY)
-                os.fchmod(following, PARENT_MODE)
-                if self._owner:
-                    os.fchown(following, *self._owner)
-            except NotADirectoryError as error:
-                os.close(fd)
-                raise Invalid(f"destination {self._place!r}: {current!r} is there and is no directory") from error
-            os.close(fd)
-            fd = following
-        self._fd = fd
-        return fd, os.readlink(f"/proc/self/fd/{fd}")
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+    def _directory(self, root: int, path: str) -> AbstractContextManager[int]:
+        look = self._look
+        # --chmod counts for directories on the way as for mkdir(2) under the usual umask, as in BuildKit
+        mode = destinations.DIRECTORY_MODE if look.mode is None else look.mode & 0o777 & ~0o022
+        return destinations.directory(root, path, owner=look.owner, mode=mode, epoch=look.epoch)
 
 
 class _Writer:
     """Writes entries into one open directory; ``linked`` remembers where files with several names went."""
 
-    def __init__(
-        self, fd: int, path: str, look: Appearance, linked: dict[tuple[int, int], str], *, keeps_owners: bool
-    ) -> None:
+    def __init__(self, fd: int, look: Appearance, linked: dict[tuple[int, int], str], *, keeps_owners: bool) -> None:
         self._top = fd
-        self._path = path
         self._look = look
         self._linked = linked
         self._keeps = keeps_owners
@@ -273,9 +220,8 @@ class _Writer:
         return stat.S_IMODE(status.st_mode) if self._look.mode is None else self._look.mode
 
     def _times(self, status: os.stat_result) -> tuple[int, int]:
-        when = status.st_mtime_ns // 1_000_000_000
-        if self._look.epoch is not None:
-            when = min(when, self._look.epoch)
+        epoch = self._look.epoch
+        when = status.st_mtime_ns // 1_000_000_000 if epoch is None else epoch
         return (when * 1_000_000_000, when * 1_000_000_000)
 
 

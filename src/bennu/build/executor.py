@@ -27,6 +27,7 @@ from bennu.store.images import Images
 from bennu.store.snapshots import Snapshots
 
 if TYPE_CHECKING:
+    from bennu.build.destinations import Say
     from bennu.build.running import Runner
     from bennu.build.solver import Emit
 
@@ -51,6 +52,7 @@ class StepExecutor:
         self._snapshots = snapshots
         self._make_runner = runner
         self._lock = threading.Lock()
+        self._is_swept = False
         self._context = context
         self._epoch = epoch
         self._spans = {vertex.step: vertex.span for vertex in graph.vertices}
@@ -96,20 +98,35 @@ class StepExecutor:
     ) -> CommittedSnapshot:
         """Run one step."""
         step = vertex.step
+
+        def say(line: str) -> None:
+            emit("stderr", f"{line}\n".encode())
+
+        with self._lock:  # once, whatever begins first
+            if not self._is_swept:
+                self._sweep()
+            runner = self._runner if isinstance(step, Run) else None
         with _placed(vertex.span):
             match step:
                 case Run():
-                    with self._lock:  # made once, whatever begins first
-                        runner = self._runner
+                    assert runner is not None
                     return runner.run(vertex, step, trees[0], output=emit, cancel=cancel, epoch=self._epoch)
                 case MakeDirectory():
                     from bennu.build.trees import make_directory
 
-                    return make_directory(self._settings, self._snapshots, step, trees[0], self._epoch)
+                    return make_directory(self._settings, self._snapshots, step, trees[0], epoch=self._epoch, say=say)
                 case Copy():
-                    return self._copy(step, trees[0], trees[1])
+                    return self._copy(step, trees[0], trees[1], say)
                 case Base():
                     return self.base(step)
+
+    def _sweep(self) -> None:
+        """Remove what killed builds left. A build that finds everything in the cache does not look for it."""
+        from bennu.build import trees
+
+        self._snapshots.sweep_abandoned()
+        trees.sweep(self._settings)
+        self._is_swept = True
 
     @cached_property
     def _runner(self) -> Runner:
@@ -118,21 +135,21 @@ class StepExecutor:
         return runner
 
     def _copy(
-        self, step: Copy, parent: CommittedSnapshot | None, source: CommittedSnapshot | None
+        self, step: Copy, parent: CommittedSnapshot | None, source: CommittedSnapshot | None, say: Say
     ) -> CommittedSnapshot:
         from bennu.build.copying import copy
         from bennu.build.trees import clamp_times, in_trees
 
         def between(roots: tuple[Path, ...]) -> None:
             tree = SourceTree(roots[1], what=self._name_of(step), keeps_owners=True)
-            copy(tree.select(step), step, roots[0], self._epoch)
+            copy(tree.select(step), step, roots[0], self._epoch, say)
 
         active = self._snapshots.prepare(parent)
         try:
             target = self._snapshots.mounts(active)
             if source is None:
                 selection = self._selections.get(step)
-                in_trees(self._settings, (target,), lambda roots: copy(selection, step, roots[0], self._epoch))
+                in_trees(self._settings, (target,), lambda roots: copy(selection, step, roots[0], self._epoch, say))
             else:
                 in_trees(self._settings, (target, self._snapshots.mounts(source)), between)
             if self._epoch is not None:

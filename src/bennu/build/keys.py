@@ -7,7 +7,9 @@ version first. A step has up to two keys, tried in this order:
 - the *content key* of a COPY from another step: the same with the content of the files it takes in place of that step's
   identity, so that a stage which was built again with the same outcome changes nothing downstream.
 
-A COPY from the build context has the content in its only key: a context has no identity. The *identity* of a result is
+A COPY from the build context has the content in its only key: a context has no identity. Where the content is in the
+key, of a source's path only its last name is (it is what lands in a directory): a file that moved within its context
+is no change. The *identity* of a result is
 the first key that it was recorded under; whoever finds it by any key goes on with that, so equal results stay equal for
 all that stands on them. No time, path or owner of a checkout, and no value of a secret or proxy, is ever a field.
 """
@@ -15,6 +17,7 @@ all that stands on them. No time, path or owner of a checkout, and no value of a
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from typing import Final
 
 import msgspec
@@ -22,7 +25,7 @@ import msgspec
 from bennu.build.graph import Base, Copy, MakeDirectory, Run, Step
 from bennu.digest import Digest
 
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 """Changed whenever a step's implementation may leave another tree for the same fields."""
 
 SCRATCH: Final = Digest("sha256:" + "0" * 64)
@@ -46,6 +49,8 @@ def definition_key(step: Step, parent: Digest, *, source: Digest | None = None, 
 
     ``epoch`` is SOURCE_DATE_EPOCH, which bounds the times in the tree.
     """
+    if isinstance(step, Copy) and step.source is None:
+        step = _moved(step)
     fields = [("parent", parent), *_fields(step)]
     if source is not None:
         fields.append(("source", source))
@@ -54,7 +59,12 @@ def definition_key(step: Step, parent: Digest, *, source: Digest | None = None, 
 
 def content_key(step: Copy, parent: Digest, content: Digest, *, epoch: int | None = None) -> Key:
     """The content key of a COPY from another step."""
-    return _key(_dated([("parent", parent), *_fields(step), ("content", content)], epoch))
+    return _key(_dated([("parent", parent), *_fields(_moved(step)), ("content", content)], epoch))
+
+
+def _moved(step: Copy) -> Copy:
+    """The step with the last names of its sources."""
+    return msgspec.structs.replace(step, sources=tuple(posixpath.basename(source) for source in step.sources))
 
 
 def _dated(fields: list[tuple[str, str]], epoch: int | None) -> list[tuple[str, str]]:

@@ -73,7 +73,7 @@ class Runner:
             cwd=step.directory,
             uid=user.uid,
             gid=user.gid,
-            additional_gids=user.additional_gids,
+            additional_gids=tuple(dict.fromkeys((user.gid, *user.additional_gids))),
         )
         with self._network(step) as network, self._script(step) as mounts:
             around = Surroundings(network=network, hostname="buildkitsandbox", mounts=mounts)

@@ -8,9 +8,12 @@ the theory of keys.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -21,12 +24,15 @@ from bennu.build.graph import Base, Copy, Graph, Step, Vertex
 from bennu.build.keys import Key
 from bennu.build.progress import Broken, Cached, Event, Finished, Listener, Output, Started
 from bennu.config import Settings
-from bennu.digest import Digest, encoded
-from bennu.errors import BennuError, Failed
+from bennu.digest import Digest, digest_of, encoded
+from bennu.errors import BennuError, Conflict, Failed
 from bennu.host import locks
 from bennu.store.base import CommittedSnapshot
 
 LOCK_BUCKET_DIGITS: Final = 3
+LOCK_SECONDS: Final = 0.5  # a wait for another build's step looks this often whether it is still wanted
+FRAMES_A_STEP: Final = 10
+CANCELLED: Final = 137
 Emit = Callable[[str, bytes], None]
 
 
@@ -80,6 +86,8 @@ class Solver:
         self._cancel = threading.Event()
         self._tasks = {index: _Task() for index in range(len(graph.vertices))}
         self._numbers: dict[int, int] = {}
+        self._told: set[int] = set()
+        self._nonce = os.urandom(16)
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
         self.used: set[Digest] = set()
@@ -87,15 +95,17 @@ class Solver:
     def solve(self, result: int) -> CommittedSnapshot:
         """The tree of a vertex. Raises what the first failing step raised; Ctrl-C ends every step first."""
         self._numbers = {index: number for number, index in enumerate(self._graph.needed(result), 1)}
+        # a step's inputs are demanded from within its own turn, so a chain of steps is a chain of calls
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES_A_STEP * len(self._tasks) + 1000))
         answer: list[CommittedSnapshot] = []
-        thread = threading.Thread(target=lambda: answer.extend(self._attempt(result)), name="bennu-solver")
-        thread.start()
+        work = threading.Thread(target=lambda: answer.extend(self._attempt(result)), name="bennu-solver", daemon=True)
+        work.start()
         try:
-            while thread.is_alive():
-                thread.join(0.2)
-        except KeyboardInterrupt:
+            while work.is_alive():
+                work.join(0.2)
+        except BaseException:  # Ctrl-C, or a deadly signal
             self._cancel.set()
-            thread.join()
+            work.join()
             raise
         if self._failure is not None:
             raise self._failure
@@ -130,14 +140,16 @@ class Solver:
             if isinstance(vertex.step, Base):
                 self._look_up(index, task)
                 tree = self._executor.base(vertex.step)
+                self._tell_cached(index)
                 task.result = Result(keys.base_identity(vertex.step), None, tree)
                 return tree
             known = self._look_up(index, task)
             found = None if known.found is None else self._cache.tree(known.found)
             if found is not None:
+                self._tell_cached(index)
                 task.result = Result(known.identity, known.found, found)
                 return found
-            task.result = self._make(index, vertex, task.keys)
+            task.result = self._make(index, vertex, task.keys, known.identity)
             assert task.result.tree is not None
             return task.result.tree
 
@@ -154,7 +166,6 @@ class Solver:
         step = vertex.step
         if isinstance(step, Base):
             task.result = Result(keys.base_identity(step))
-            self._tell(Cached(self._numbers[index], vertex.label))
             return task.result
         parent = self._identity(step.parent)
         if isinstance(step, Copy):
@@ -162,10 +173,16 @@ class Solver:
         else:
             task.keys = [keys.definition_key(step, parent, epoch=self._epoch)]
             found = self._find(task.keys[0])
-        task.result = Result(found.identity if found else task.keys[0].digest, found)
-        if found is not None:
-            self._tell(Cached(self._numbers[index], vertex.label))
+        task.result = Result(found.identity if found else self._new_identity(task.keys[0]), found)
         return task.result
+
+    def _new_identity(self, key: Key) -> Digest:
+        """The identity of a result that nobody has yet: the key itself.
+
+        Where the cache is not to be used it is one of this build's own: what stood upon an earlier result of the same
+        key stands no more.
+        """
+        return key.digest if self._use_cache else digest_of(key.digest.encode() + self._nonce)
 
     def _copy_found(self, step: Copy, parent: Digest, task: _Task) -> Found | None:
         if step.source is None:
@@ -202,23 +219,35 @@ class Solver:
 
     # running
 
-    def _make(self, index: int, vertex: Vertex, known: list[Key]) -> Result:
+    def _make(self, index: int, vertex: Vertex, known: list[Key], identity: Digest) -> Result:
         trees = self._inputs(vertex.step)
-        if self._cancel.is_set():
-            raise Failed("cancelled", status=137)
-        bucket = encoded(known[0].digest)[:LOCK_BUCKET_DIGITS]
-        with locks.held(self._settings.locks / f"step-{bucket}.lock", subject=vertex.label):
+        with self._alone(known[0]):
             found = self._find(known[0])  # another build may have been at it meanwhile
             tree = None if found is None else self._cache.tree(found)
             if found is not None and tree is not None:
-                self._tell(Cached(self._numbers[index], vertex.label))
+                self._tell_cached(index)
                 return Result(found.identity, found, tree)
-            return self._execute(index, vertex, known, trees)
+            tree = self._execute(index, vertex, trees)
+            self._cache.record(known, identity, tree.id, vertex.label)
+            return Result(identity, Found(identity, tree.id), tree)
 
-    def _execute(
-        self, index: int, vertex: Vertex, known: list[Key], trees: tuple[CommittedSnapshot | None, ...]
-    ) -> Result:
+    @contextmanager
+    def _alone(self, key: Key) -> Iterator[None]:
+        """Hold the step of a key, or wait for the build that does. ``Failed`` when cancelled."""
+        path = self._settings.locks / f"step-{encoded(key.digest)[:LOCK_BUCKET_DIGITS]}.lock"
+        with ExitStack() as stack:
+            held = False
+            while not held:
+                if self._cancel.is_set():
+                    raise Failed("cancelled", status=CANCELLED)
+                with suppress(Conflict):
+                    stack.enter_context(locks.held(path, wait_seconds=LOCK_SECONDS))
+                    held = True
+            yield
+
+    def _execute(self, index: int, vertex: Vertex, trees: tuple[CommittedSnapshot | None, ...]) -> CommittedSnapshot:
         number = self._numbers[index]
+        self._told.add(index)
         started = time.monotonic()
         self._tell(Started(number, vertex.label))
 
@@ -234,10 +263,8 @@ class Solver:
             self._tell(Broken(number, vertex.label, seconds=seconds, reason=reason, cancelled=cancelled))
             self._fail(error)
             raise
-        identity = known[0].digest
-        self._cache.record(known, identity, tree.id, vertex.label)
         self._tell(Finished(number, vertex.label, seconds=time.monotonic() - started))
-        return Result(identity, Found(identity, tree.id), tree)
+        return tree
 
     def _inputs(self, step: Step) -> tuple[CommittedSnapshot | None, ...]:
         """The trees that a step reads, made at once where they are independent."""
@@ -250,6 +277,9 @@ class Solver:
             beside.start()
             try:
                 self._tree(both[0])
+            except BaseException as error:
+                self._fail(error)
+                raise
             finally:
                 beside.join()
             if failures:
@@ -260,7 +290,17 @@ class Solver:
         try:
             self._tree(index)
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            self._fail(error)
             failures.append(error)
+
+    def _tell_cached(self, index: int) -> None:
+        """Tell of a result that was found, and of all that it stands on."""
+        for each in self._graph.needed(index):
+            with self._lock:
+                known = each in self._told
+                self._told.add(each)
+            if not known:
+                self._tell(Cached(self._numbers[each], self._graph.vertices[each].label))
 
     def _tell(self, event: Event) -> None:
         self._listener(event)

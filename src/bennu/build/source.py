@@ -74,27 +74,17 @@ class SourceTree:
 
     def select(self, step: Copy) -> Selection:
         """What a step takes. ``NotFound`` for a source that is not there."""
-        exclude = Rules(step.exclude) if step.exclude else None
+        exclude = Rules(step.exclude) if step.exclude else _NO_RULES
+        items: list[Item] = []
         with files.directory(self.root) as fd:
-            items = [
-                self._item(name, path, exclude) for source in step.sources for name, path in self._find(fd, source)
-            ]
+            for written in step.sources:
+                source = posixpath.normpath("/" + written).lstrip("/")
+                if has_wildcards(source):
+                    found = [self._item(fd, path, exclude, chosen=False) for path in sorted(self._matches(fd, source))]
+                else:
+                    found = [self._item(fd, source, exclude, chosen=True)]
+                items += filter(None, found)
         return Selection(items, self.keeps_owners, str(self.root))
-
-    def _find(self, root: int, source: str) -> Iterator[tuple[str, str]]:
-        """Name and real path (relative to the root) of each file that a source means."""
-        source = posixpath.normpath("/" + source).lstrip("/")
-        if not has_wildcards(source):
-            real = self._resolve(root, source)
-            if real is None or (real and self.rules.excludes(real)):
-                raise self._missing(source, excluded=real is not None)
-            yield posixpath.basename(source), real
-            return
-        found = sorted(self._matches(root, source))
-        for path in found:
-            real = self._resolve(root, path)
-            if real is not None and not self.rules.excludes(real):
-                yield posixpath.basename(path), real
 
     def _matches(self, root: int, source: str) -> Iterator[str]:
         start, _ = split_wildcards(source)
@@ -130,19 +120,39 @@ class SourceTree:
     def _absolute(self, path: str) -> str:
         return os.path.join(self.root, path) if path else str(self.root)
 
-    def _item(self, name: str, path: str, exclude: Rules | None) -> Item:
-        absolute = self._absolute(path)
+    def _item(self, root: int, source: str, exclude: Rules, *, chosen: bool) -> Item | None:
+        """A source with what is in it. Where ``.dockerignore`` leaves it out: ``NotFound`` if it was ``chosen`` by
+        its name, else None.
+        """
+        above = self._verdict(source)
+        real = self._resolve(root, source)
+        if real is None:
+            if chosen or not above.excluded:  # a link that a wildcard found and that leads nowhere
+                raise self._missing(source, excluded=False)
+            return None
+        verdict = self._verdict(real)
+        absolute = self._absolute(real)
         status = os.lstat(absolute)
         entries = [Entry("", absolute, status)]
-        if stat.S_ISDIR(status.st_mode):
-            verdict = self.rules.root
-            for depth in range(1, path.count("/") + 2 if path else 1):
-                verdict = self.rules.verdict("/".join(path.split("/")[:depth]), verdict)
-            walk = _Walk(self.rules, exclude or _NO_RULES, entries)
-            walk.below(absolute, path, "", (verdict, walk.exclude.root))
-        elif stat.S_ISSOCK(status.st_mode):
-            raise Unsupported(f"source {name!r} in {self.what} is a socket, which cannot be copied")
-        return Item(name, entries)
+        if stat.S_ISSOCK(status.st_mode):
+            raise Unsupported(f"source {source!r} in {self.what} is a socket, which cannot be copied")
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if is_directory and (verdict.descend or not verdict.excluded):
+            walk = _Walk(self.rules, exclude, entries)
+            walk.below(absolute, real, "", (verdict, exclude.root))
+        is_kept_by_content = is_directory and verdict.descend and len(entries) > 1
+        if (verdict.excluded or (above.excluded and real != source)) and not is_kept_by_content:
+            if chosen:
+                raise self._missing(source, excluded=True)
+            return None
+        return Item(posixpath.basename(source), entries)
+
+    def _verdict(self, path: str) -> Verdict:
+        verdict = self.rules.root
+        parts = path.split("/") if path and self.rules.patterns else []
+        for depth in range(1, len(parts) + 1):
+            verdict = self.rules.verdict("/".join(parts[:depth]), verdict)
+        return verdict
 
     def _missing(self, source: str, *, excluded: bool) -> NotFound:
         if excluded:

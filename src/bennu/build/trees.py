@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from bennu.build.copying import owner_named
+from bennu.build import destinations
+from bennu.build.destinations import Say, owner_named
 from bennu.build.graph import MakeDirectory
 from bennu.config import Settings
-from bennu.host import files
+from bennu.host import files, process
 from bennu.host.mounts import Mount, attach
 from bennu.host.namespaces import in_private_mounts
 from bennu.store.base import CommittedSnapshot
@@ -30,6 +31,15 @@ class InTree(Protocol):
     def __call__(self, function: Callable[[Path], T], /) -> T:
         """Run ``function`` where the tree can be seen."""
         ...
+
+
+def sweep(settings: Settings) -> None:
+    """Remove the mount points of builds whose process is dead."""
+    place = settings.run / "trees"
+    for name in os.listdir(place) if place.is_dir() else ():
+        pid = name.split("-")[1]
+        if not process.is_alive(int(pid)):
+            files.remove_tree(place / name)
 
 
 @contextmanager
@@ -63,16 +73,22 @@ def in_trees(settings: Settings, mounts: tuple[Mount, ...], function: Callable[[
 
 
 def make_directory(
-    settings: Settings, snapshots: Snapshots, step: MakeDirectory, parent: CommittedSnapshot | None, epoch: int | None
+    settings: Settings,
+    snapshots: Snapshots,
+    step: MakeDirectory,
+    parent: CommittedSnapshot | None,
+    *,
+    epoch: int | None,
+    say: Say,
 ) -> CommittedSnapshot:
-    """The tree with a directory made where it was missing: mode 0755, owned by the step's user. ``NotFound``."""
+    """The tree with a directory made where it was missing: mode 0755, owned by the step's user. ``Invalid``."""
     active = snapshots.prepare(parent)
     try:
 
         def make(root: Path) -> None:
-            owner = owner_named(step.user, root) if step.user else None
-            with files.directory(root) as fd:
-                os.close(files.make_directories_in_root(fd, step.path, owner=owner))
+            owner = owner_named(step.user, root, say) if step.user else None
+            with files.directory(root) as fd, destinations.directory(fd, step.path, owner=owner, epoch=epoch):
+                pass  # it is there now
 
         with mounted(settings, snapshots.mounts(active)) as inside:
             inside(make)
