@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from bennu.config import Settings
@@ -44,6 +45,9 @@ CAPABILITIES: Final = Capabilities(
     name="embedded", freezes=True, holds_in_place=True, shares_namespaces=True, hosts="one"
 )
 
+RECONCILE_SECONDS: Final = 60.0
+"""How often the agent makes sure of bridges and rules that may have been taken away by somebody else."""
+
 
 class EmbeddedEngine:
     """Sets of containers on this host. ``say`` is told what ``tend`` does."""
@@ -65,7 +69,8 @@ class EmbeddedEngine:
         self.records = EngineRecords(database)
         self._replicas = Replicas(settings, containers, self._networks, images)
         self._traffic = Traffic(settings, self.records, self._networks, images)
-        self._tending = Tending(self._replicas, self.records, self._traffic, images, self.observe)
+        self._tending = Tending(self._replicas, self.records, self._traffic, images, self._look)
+        self._reconciled = 0.0
 
     def capabilities(self) -> Capabilities:
         """What this engine can do."""
@@ -78,7 +83,13 @@ class EmbeddedEngine:
     def observe(self, project: str) -> Observation:
         """The project as it is now."""
         switch = self._traffic.switch(project)
-        return observation.observe(self._containers, self._networks, self.records, switch, project)
+        return observation.observe(self._containers, self._networks, self.records, project, switch)
+
+    def _look(self, project: str) -> Observation:
+        return observation.observe(self._containers, self._networks, self.records, project)
+
+    def _replicas_of(self, spec: SetSpec) -> tuple[ReplicaObservation, ...]:
+        return observation.replicas_of_set(self._containers, self._networks, self.records, spec)
 
     def execute(self, action: Action, report: Report, cancel: threading.Event) -> Receipt:
         """Do one action to its end."""
@@ -110,7 +121,11 @@ class EmbeddedEngine:
 
     def tend(self, project: str, now: float) -> float:
         """Do what is due; the seconds until next time."""
-        self._networks.reconcile()
+        if abs(now - self._reconciled) > RECONCILE_SECONDS:
+            self._networks.reconcile()
+            self._reconciled = now
+        elif self._networks.get(network_name(project)) is not None:
+            self._networks.ensure(network_name(project))
         return self._tending.tend(project, now, self._say)
 
     def watch(self, timeout_seconds: float, wake: int) -> None:
@@ -122,7 +137,8 @@ class EmbeddedEngine:
             for container in self._containers.list({labels.PROJECT: project})
             if container.status.is_alive
         ]
-        with self._traffic.watching(projects, wake) as any_of_them:
+        wakes = [wake, *map(self._tending.descriptor, projects)]
+        with self._traffic.watching(projects, wakes) as any_of_them:
             self._containers.wait_any(ids, timeout_seconds=timeout_seconds, wake=any_of_them)
 
     def logs(
@@ -157,6 +173,7 @@ class EmbeddedEngine:
                 self._containers.volumes.ensure(volume.name, {**volume.labels, labels.PROJECT: action.project})
         network = network_name(action.project)
         self._networks.ensure(network)
+        self._replicas.sweep(action.project, self.records.sets(action.project))
         self.records.prepare(action.project, action.services)
         for service in action.services:
             self._networks.service_address(network, service)
@@ -175,11 +192,7 @@ class EmbeddedEngine:
     def _await(self, action: AwaitReady, report: Report, cancel: threading.Event) -> Receipt:
         spec = self._spec(action.set)
 
-        def look() -> list[ReplicaObservation]:
-            found = observation.replicas_of(self._containers, self._networks, self.records, spec.project, spec.id)
-            return found.get(spec.id, [])
-
-        waiting = Readiness(self._containers, self.records, self._images, spec, look)
+        waiting = Readiness(self._containers, self.records, self._images, spec, lambda: self._replicas_of(spec))
         if action.completed:
             waiting.wait_completed(action.timeout_seconds, report, cancel)
             return Receipt(summary="completed")
@@ -190,8 +203,7 @@ class EmbeddedEngine:
         for name in action.sets.values():
             spec = self._spec(name, action.project)
             if self._traffic.is_served(spec):
-                found = observation.replicas_of(self._containers, self._networks, self.records, spec.project, spec.id)
-                replicas = found.get(spec.id, [])
+                replicas = self._replicas_of(spec)
                 self._traffic.put(spec, replicas, {r.container: r.state == "running" for r in replicas})
         self.records.activate(action.project, action.sets)
         self._traffic.align(action.project)
@@ -224,7 +236,8 @@ class EmbeddedEngine:
         found = self.records.find(name)
         if found is None:
             return Receipt(summary="is not there")
-        self.records.mark_stopped(found.spec)
+        with self._replicas.changing_duties(found.spec.project):
+            self.records.mark_stopped(found.spec)
         return Receipt(summary=f"{self._replicas.stop(found.spec)} stopped")
 
     def _remove(self, name: SetId) -> Receipt:
@@ -244,21 +257,27 @@ class EmbeddedEngine:
     def _remove_project(self, action: RemoveProject, report: Report) -> Receipt:
         project = action.project
         sets = self.records.sets(project)
-        self.records.deactivate(project, list(self.records.active(project)))
+        with self._replicas.changing_duties(project):
+            self.records.deactivate(project, list(self.records.active(project)))
         self._traffic.remove(project)
-        removed = 0
+        removed = self._replicas.sweep(project, sets)
         for record in sets.values():
             removed += self._replicas.remove(record.spec)
             report(f"{_replicas(removed)} removed")
         self._networks.remove(network_name(project))
         if action.volumes:
-            for volume in self._containers.volumes.walk():
-                if volume.labels.get(labels.PROJECT) == project:
-                    self._containers.volumes.remove(volume.name)
+            self._remove_volumes(project)
+        self._containers.sweep()  # what a removal that was killed half-way has left on the disk
         files.remove_tree(self._settings.projects / project)
         self.records.forget(project)
         data = " and its volumes" if action.volumes else ""
         return Receipt(summary=f"{_replicas(removed)}, the switch, the network{data} are removed")
+
+    def _remove_volumes(self, project: str) -> None:
+        for volume in self._containers.volumes.walk():
+            if volume.labels.get(labels.PROJECT) == project:
+                with suppress(NotFound):  # somebody else has removed it just now
+                    self._containers.volumes.remove(volume.name)
 
     def _spec(self, name: SetId, project: str | None = None) -> SetSpec:
         found = self.records.find(name, project)

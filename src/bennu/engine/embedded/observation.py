@@ -2,49 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bennu.engine.base import Observation, ReplicaObservation, SetId, SetObservation, SetSpec
 from bennu.engine.embedded.health import HealthState, check_of
 from bennu.engine.embedded.records import EngineRecords
 from bennu.runtime import options as labels
 from bennu.runtime.containers import Container, Containers
 from bennu.runtime.networks import Networks
-from bennu.switch.switch import Switch
+from bennu.switch.switch import Switch, SwitchStatus
 
 
 def replicas_of(
-    containers: Containers, networks: Networks, records: EngineRecords, project: str, set_id: SetId | None = None
-) -> dict[SetId, list[ReplicaObservation]]:
-    """The replicas of a project, or of one set of it, by set and in order of their index."""
-    wanted = {labels.PROJECT: project} | ({} if set_id is None else {labels.SET: set_id})
+    containers: Containers,
+    networks: Networks,
+    records: EngineRecords,
+    specs: Mapping[SetId, SetSpec],
+    wanted: Mapping[str, str],
+) -> dict[SetId, tuple[ReplicaObservation, ...]]:
+    """The replicas of these sets, in order of their index; ``wanted``: the labels that all of them have."""
     found = containers.list(wanted)
     health = records.health(container.id for container in found)
-    specs = {name: record.spec for name, record in records.sets(project).items()}
     by_set: dict[SetId, list[ReplicaObservation]] = {}
     for container in found:
         name = SetId(container.record.labels.get(labels.SET, ""))
         if name in specs:
             replica = _replica(container, specs[name], networks, health.get(container.id))
             by_set.setdefault(name, []).append(replica)
-    for members in by_set.values():
-        members.sort(key=lambda replica: replica.index)
-    return by_set
+    return {name: tuple(sorted(members, key=lambda replica: replica.index)) for name, members in by_set.items()}
+
+
+def replicas_of_set(
+    containers: Containers, networks: Networks, records: EngineRecords, spec: SetSpec
+) -> tuple[ReplicaObservation, ...]:
+    """The replicas of one set, in order of their index."""
+    wanted = {labels.PROJECT: spec.project, labels.SET: spec.id}
+    return replicas_of(containers, networks, records, {spec.id: spec}, wanted).get(spec.id, ())
 
 
 def observe(
-    containers: Containers, networks: Networks, records: EngineRecords, switch: Switch, project: str
+    containers: Containers, networks: Networks, records: EngineRecords, project: str, switch: Switch | None = None
 ) -> Observation:
-    """The project as it is."""
-    replicas = replicas_of(containers, networks, records, project)
-    status = switch.status()
+    """The project as it is. Without ``switch`` nothing is said of sessions: asking for them costs the most."""
+    known = records.sets(project)
+    specs = {name: record.spec for name, record in known.items()}
+    replicas = replicas_of(containers, networks, records, specs, {labels.PROJECT: project})
+    status = switch.status() if switch is not None else SwitchStatus(running=False, draining=0, sets=())
     sessions = {one.set: one.sessions for one in status.sets}
     sets = {
         name: SetObservation(
             spec=record.spec,
-            replicas=tuple(replicas.get(name, ())),
+            replicas=replicas.get(name, ()),
             sessions=sessions.get(name, 0),
             released=record.released,
         )
-        for name, record in records.sets(project).items()
+        for name, record in known.items()
     }
     return Observation(project=project, sets=sets, active=records.active(project), switch_running=status.running)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -29,7 +29,7 @@ LONGEST_WAIT_SECONDS: Final = 0.25
 TAIL_LINES: Final = 10
 SHOWN_NAMES: Final = 3
 
-Look = Callable[[], list[ReplicaObservation]]
+Look = Callable[[], Sequence[ReplicaObservation]]
 
 
 class Readiness:
@@ -87,7 +87,7 @@ class Readiness:
             self._refuse_delay(replicas, deadline, timeout_seconds, cancel)
             self._pause(replicas, LONGEST_WAIT_SECONDS, None)
 
-    def _pause(self, replicas: list[ReplicaObservation], seconds: float, wake: int | None) -> None:
+    def _pause(self, replicas: Sequence[ReplicaObservation], seconds: float, wake: int | None) -> None:
         """Wait until a replica ends, a probe has answered, or the time is up."""
         running = [replica.container for replica in replicas if replica.state == "running"]
         if running or wake is not None:
@@ -107,7 +107,7 @@ class Readiness:
         self._states.update(news)
         self._records.put_health(news)
 
-    def _advance(self, replicas: list[ReplicaObservation], probes: Chores[Asked], deadline: float) -> float:
+    def _advance(self, replicas: Sequence[ReplicaObservation], probes: Chores[Asked], deadline: float) -> float:
         """Begin the probes that are due; the seconds until the next ones are."""
         now = time.time()
         running = [replica for replica in replicas if replica.state == "running"]
@@ -163,12 +163,12 @@ class Readiness:
 
     # what is wrong
 
-    def _refuse_ended(self, replicas: list[ReplicaObservation]) -> None:
+    def _refuse_ended(self, replicas: Sequence[ReplicaObservation]) -> None:
         for replica in replicas:
             if replica.state == "exited":
                 raise self._ended(replica)
 
-    def _refuse_unhealthy(self, replicas: list[ReplicaObservation]) -> None:
+    def _refuse_unhealthy(self, replicas: Sequence[ReplicaObservation]) -> None:
         for replica in replicas:
             state = self._states.get(replica.container)
             if self._check is None or state is None or replica.container not in self._probed:
@@ -177,7 +177,7 @@ class Readiness:
                 raise self._unhealthy(replica, self._check, state)
 
     def _refuse_delay(
-        self, replicas: list[ReplicaObservation], deadline: float, timeout_seconds: float, cancel: threading.Event
+        self, replicas: Sequence[ReplicaObservation], deadline: float, timeout_seconds: float, cancel: threading.Event
     ) -> None:
         if cancel.is_set():
             raise Failed(f"set {self._spec.id}: cancelled while waiting for it", status=137)
@@ -206,7 +206,7 @@ class Readiness:
             tail=self._tail(replica),
         )
 
-    def _late(self, replicas: list[ReplicaObservation], timeout_seconds: float) -> Failed:
+    def _late(self, replicas: Sequence[ReplicaObservation], timeout_seconds: float) -> Failed:
         waiting = [replica for replica in replicas if not self._is_ready(replica)]
         missing = self._spec.replicas - len(replicas)
         more = f" and {len(waiting) - SHOWN_NAMES} more" if len(waiting) > SHOWN_NAMES else ""

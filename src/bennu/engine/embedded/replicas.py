@@ -7,16 +7,17 @@ is made twice.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
 from bennu.config import Settings
-from bennu.engine.base import ReplicaObservation, Report, SetSpec
+from bennu.engine.base import ReplicaObservation, Report, SetId, SetSpec
 from bennu.engine.embedded.options import container_options, replica_name
 from bennu.errors import AlreadyExists, Failed, NotFound
-from bennu.host import files
+from bennu.host import files, locks
 from bennu.runtime import options as labels
 from bennu.runtime.containers import Container, Containers
 from bennu.runtime.etc_files import hosts_text
@@ -41,61 +42,90 @@ class Replicas:
         """The containers of a set that there are."""
         return self.containers.list({labels.PROJECT: spec.project, labels.SET: spec.id})
 
+    @contextmanager
+    def on_duty(self, project: str) -> Iterator[None]:
+        """For the block nobody takes duties away: what is found wanted in it may be brought back in it."""
+        with locks.held(self._duties(project), shared=True, subject=f"the duties of project {project!r}"):
+            yield
+
+    @contextmanager
+    def changing_duties(self, project: str) -> Iterator[None]:
+        """For the block nobody brings anything back; whoever does afterwards sees what the block has recorded."""
+        with locks.held(self._duties(project), subject=f"the duties of project {project!r}"):
+            yield
+
+    def _duties(self, project: str) -> Path:
+        return self._settings.locks / f"duties-{project}.lock"
+
     def start(self, spec: SetSpec, report: Report, cancel: threading.Event) -> int:
         """Make every replica of a set run; how many had to be started."""
-        image = self._image(spec)
-        hosts = self.write_hosts(spec)
-        there = {container.record.labels[labels.REPLICA]: container for container in self.of(spec)}
-        started: list[int] = []
+        found = self._all(spec, range(1, spec.replicas + 1), cancel)
+        idle = [container for container in found if container.status.state != "running"]
+        started: list[str] = []
 
-        def one(index: int) -> None:
-            if cancel.is_set():
-                raise Failed("cancelled", status=137)
-            if self._start_one(spec, index, image, hosts, there.get(str(index))):
-                started.append(index)
-                report(f"{len(started)} of {spec.replicas} started")
+        def one(container: Container) -> None:
+            _refuse_cancelled(cancel)
+            self._start(container)
+            started.append(container.id)
+            report(f"{len(started)} of {len(idle)} started")
 
-        _each(one, range(1, spec.replicas + 1))
-        return len(started)
+        _each(one, idle)
+        return len(idle)
 
     def complete(self, spec: SetSpec) -> int:
         """Make the replicas that a set has lost; those that are there are left as they are. How many were made."""
         there = {container.record.labels[labels.REPLICA] for container in self.of(spec)}
         missing = [index for index in range(1, spec.replicas + 1) if str(index) not in there]
-        if missing:
-            image, hosts = self._image(spec), self.write_hosts(spec)
-            _each(lambda index: self._start_one(spec, index, image, hosts, None), missing)
+        _each(self._start, self._all(spec, missing, threading.Event()))
         return len(missing)
 
-    def _start_one(
-        self, spec: SetSpec, index: int, image: ContainerImage, hosts: Path, found: Container | None
-    ) -> bool:
-        if found is None:
-            options = container_options(spec, index, network=network_name(spec.project), hosts_file=str(hosts))
-            try:
-                record = self.containers.create(image, options, replica_name(spec, index))
-            except AlreadyExists:
-                record = self.containers.resolve(replica_name(spec, index))
-            self.containers.start(record.id)
-            return True
-        if found.status.state == "paused":
-            self.containers.unpause(found.id)
-            return True
-        if found.status.state == "dead":
-            self.containers.remove(found.id, force=True)
-            return self._start_one(spec, index, image, hosts, None)
-        if found.status.state != "running":
-            self.containers.start(found.id)
-            return True
-        return False
-
     def revive(self, spec: SetSpec, replica: ReplicaObservation) -> None:
-        """Start a replica that ended again; one that runs and is sick is stopped first. ``NotFound`` if it is gone."""
-        self.containers.resolve(replica.container)
-        if replica.state == "running":
-            self.containers.stop(replica.container)
+        """Start a replica that ended again. ``NotFound`` if it is gone."""
+        found = self.containers.inspect(replica.container)
         self.write_hosts(spec)
-        self.containers.start(replica.container)
+        self._start(found)
+
+    def replace(self, spec: SetSpec, replica: ReplicaObservation) -> None:
+        """Make a replica anew, from its image: nothing of the old one is left, its anonymous volumes included."""
+        with suppress(NotFound):
+            self.containers.remove(replica.container, force=True, volumes=True)
+        _each(self._start, self._all(spec, [replica.index], threading.Event()))
+
+    def _all(self, spec: SetSpec, indices: Iterable[int], cancel: threading.Event) -> list[Container]:
+        """The containers of these replicas, made where they are missing; the set's names are written afterwards.
+
+        Each has its address by then, so that a replica finds its own name and its companions' from its first moment.
+        """
+        there = {container.record.labels[labels.REPLICA]: container for container in self.of(spec)}
+        found = {index: there[str(index)] for index in indices if str(index) in there}
+        missing = [index for index in indices if str(index) not in there]
+        if missing:
+            image = self._image(spec)
+
+            def make(index: int) -> None:
+                _refuse_cancelled(cancel)
+                found[index] = self._create(spec, index, image)
+
+            _each(make, missing)
+        self.write_hosts(spec)
+        return [found[index] for index in indices]
+
+    def _create(self, spec: SetSpec, index: int, image: ContainerImage) -> Container:
+        network = network_name(spec.project)
+        options = container_options(spec, index, network=network, hosts_file=str(self._hosts_path(spec)))
+        name = replica_name(spec, index)
+        try:
+            record = self.containers.create(image, options, name)
+        except AlreadyExists:
+            record = self.containers.resolve(name)
+        self._networks.attach(network, record.id)
+        return Container(record, self.containers.status(record))
+
+    def _start(self, container: Container) -> None:
+        if container.status.state == "paused":
+            self.containers.unpause(container.id)
+        else:
+            self.containers.start(container.id)
 
     def stop(self, spec: SetSpec) -> int:
         """Stop every replica that runs, each within its own time; how many did."""
@@ -117,14 +147,25 @@ class Replicas:
         files.remove_tree(self._hosts_path(spec))
         return len(found)
 
-    def write_hosts(self, spec: SetSpec) -> Path:
-        """The hosts file that the set's replicas share: every service's name at its stable address."""
+    def sweep(self, project: str, known: Collection[SetId]) -> int:
+        """Remove the replicas of sets that nobody knows; how many there were."""
+        found = self.containers.list({labels.PROJECT: project})
+        stray = [one for one in found if one.record.labels.get(labels.SET) not in {None, *known}]
+        _each(lambda container: self.containers.remove(container.id, force=True, volumes=True), stray)
+        return len(stray)
+
+    def write_hosts(self, spec: SetSpec) -> None:
+        """Write the hosts file that a set's replicas share: services at their stable addresses, and the replicas."""
         network = self._networks.get(network_name(spec.project))
         known = self._networks.service_addresses(network_name(spec.project))
         extra: dict[str, tuple[str, ...]] = {name: (address,) for name, address in sorted(known.items())}
         for name, given in spec.service.extra_hosts.items():
             gateway = str(network.gateway) if network is not None else "127.0.0.1"
             extra[name] = tuple(gateway if address == "host-gateway" else address for address in given)
+        for container in self.of(spec):
+            for plug in self._networks.attachments(container.id):
+                extra.setdefault(container.record.hostname, ())
+                extra[container.record.hostname] += (plug.address,)
         path = self._hosts_path(spec)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = hosts_text("", None, extra).encode()
@@ -133,7 +174,6 @@ class Replicas:
             files.write_atomic(path, text, durable=False)
         elif path.read_bytes() != text:
             path.write_bytes(text)
-        return path
 
     def _hosts_path(self, spec: SetSpec) -> Path:
         return self._settings.projects / spec.project / "hosts" / spec.id
@@ -153,13 +193,33 @@ def network_name(project: str) -> str:
     return f"{project}_default"
 
 
+def _of_replica(spec: SetSpec, index: int, error: Failed) -> Failed:
+    """The same failure, with the name of the replica that could not be started."""
+    return Failed(
+        f"replica {spec.service.name}.{index} of set {spec.id} could not be started: {error.message}",
+        error.hint,
+        command=error.command,
+        status=error.status,
+        tail=error.tail,
+    )
+
+
+def _refuse_cancelled(cancel: threading.Event) -> None:
+    if cancel.is_set():
+        raise Failed("cancelled", status=137)
+
+
 def _each(function: Callable[[T], object], items: Iterable[T], *, parallel: int = PARALLEL) -> None:
-    """Call a function for each item, several at a time; the first error is raised when all have ended."""
+    """Call a function for each item, several at a time. After an error no more are begun, and it is raised."""
     every = list(items)
     if len(every) < 2:
         for item in every:
             function(item)
         return
     with ThreadPoolExecutor(min(parallel, len(every)), thread_name_prefix="bennu-replica") as pool:
-        for future in [pool.submit(function, item) for item in every]:
-            future.result()
+        futures = [pool.submit(function, item) for item in every]
+        wait(futures, return_when=FIRST_EXCEPTION)
+        pool.shutdown(cancel_futures=True)
+        for future in futures:
+            if not future.cancelled():
+                future.result()

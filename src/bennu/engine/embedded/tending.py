@@ -1,45 +1,40 @@
 """What the agent does for a project: replicas that ended come back, sick ones leave the traffic, the switch is right.
 
-Only active sets are restarted; kept sets that are warm are watched, so that a rollback knows whom it can trust; a
-candidate is its rollout's affair. ``tend`` does what is due and says when it wants to be called again.
+Only active sets are restarted, and never jobs, nor what was stopped on purpose; kept sets that are warm are probed, so
+that a rollback knows whom it can trust; a candidate is its rollout's affair. A sick replica gets no requests at once,
+and is replaced by a fresh one when it has stayed sick for ``SICK_SECONDS``, one of a set at a time. ``tend`` begins
+what is due, waits a moment for it, and says when it wants to be called again; what takes longer announces itself at
+``descriptor``.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from typing import Final
 
-import msgspec
-
-from bennu.compose.model import Restart, Service
+from bennu.compose.model import Service
 from bennu.engine.base import Observation, ReplicaObservation, Report, SetObservation
-from bennu.engine.embedded.health import Check, HealthState, after, check_of, due, due_eagerly
-from bennu.engine.embedded.probes import probe
+from bennu.engine.embedded.chores import Chores
+from bennu.engine.embedded.health import Check, HealthState, check_of, due, due_eagerly
+from bennu.engine.embedded.probes import ask
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import Replicas
+from bennu.engine.embedded.restarts import Attempts, after_attempt, after_end, comes_back
 from bennu.engine.embedded.traffic import Traffic
 from bennu.errors import BennuError
 from bennu.store.images import Images
 
-FIRST_DELAY_SECONDS: Final = 0.1
-LONGEST_DELAY_SECONDS: Final = 60.0
-STABLE_SECONDS: Final = 10.0
+SICK_SECONDS: Final = 15.0
 IDLE_SECONDS: Final = 30.0
-RECOVERY_SECONDS: Final = 1.0
-PARALLEL: Final = 8
+AGAIN_SECONDS: Final = 0.05
+SETTLE_SECONDS: Final = 0.25
 
-
-class Restarts(msgspec.Struct):
-    """How often a replica came back in a row, and when it may next (Unix seconds)."""
-
-    count: int = 0
-    not_before: float = 0.0
+Done = HealthState | str
+"""What a chore gives: the health of the replica that was probed, or a line about what was brought back."""
 
 
 class Tending:
-    """The care for all projects; remembers restarts between calls."""
+    """The care for all projects; remembers between calls what was tried."""
 
     def __init__(
         self,
@@ -47,126 +42,209 @@ class Tending:
         records: EngineRecords,
         traffic: Traffic,
         images: Images,
-        observe: Callable[[str], Observation],
+        look: Callable[[str], Observation],
     ) -> None:
         self._replicas = replicas
         self._records = records
         self._traffic = traffic
         self._images = images
-        self._observe = observe
-        self._restarts: dict[str, Restarts] = {}
+        self._look = look
+        self._attempts: dict[str, Attempts] = {}
+        self._chores: dict[str, Chores[Done]] = {}
+
+    def descriptor(self, project: str) -> int:
+        """What can be read when something that ``tend`` began for a project has come to its end."""
+        return self._chores_of(project).fileno()
 
     def tend(self, project: str, now: float, report: Report) -> float:
         """Do what is due; the seconds until something is due again."""
-        observation = self._observe(project)
-        stopped = {name for name, record in self._records.sets(project).items() if record.stopped}
+        chores = self._chores_of(project)
+        self._take(chores, report)
+        observation = self._look(project)
+        self._steer(observation)
+        later, trouble = self._begin_all(observation, chores, now)
+        chores.settle(SETTLE_SECONDS)
+        if self._take(chores, report):
+            self._steer(self._look(project))
+            later = min(later, AGAIN_SECONDS)
+        self._traffic.switch(project).tend()
+        self._forget(observation)
+        if trouble:
+            raise trouble[0]
+        return max(0.0, later)
+
+    def _begin_all(self, observation: Observation, chores: Chores[Done], now: float) -> tuple[float, list[BennuError]]:
+        stopped = {name for name, record in self._records.sets(observation.project).items() if record.stopped}
+        health = self._records.health(one.container for found in observation.sets.values() for one in found.replicas)
+        jobs = _jobs(observation)
         later = [IDLE_SECONDS]
         trouble: list[BennuError] = []
         for found in observation.sets.values():
             is_active = observation.active.get(found.spec.service.name) == found.id
             try:
-                if is_active and found.id not in stopped and not self._is_job(found, observation):
-                    later.append(self._restart(found, now, report))
+                if is_active and found.id not in stopped and found.spec.service.name not in jobs:
+                    later.append(self._restart(found, health, chores, now))
                 if is_active or found.released is not None:
-                    later.append(self._watch(found, now))
-            except BennuError as error:  # one set's trouble must not keep the others and the switch from their care
+                    later.append(self._watch(found, health, chores, now))
+            except BennuError as error:  # one set's trouble must not keep the others from their care
                 trouble.append(error)
-        self._steer(project)
-        self._traffic.switch(project).tend()
-        if trouble:
-            raise trouble[0]
-        return max(0.0, min(later))
+        return min(later), trouble
 
-    def _steer(self, project: str) -> None:
+    def _take(self, chores: Chores[Done], report: Report) -> bool:
+        """Take in what has been done; whether anything was."""
+        results = chores.results()
+        states = {key.partition(" ")[0]: result for key, result in results.items() if isinstance(result, HealthState)}
+        self._records.put_health(states)
+        for result in results.values():
+            if isinstance(result, BennuError):
+                report(result.message)
+            elif isinstance(result, str) and result:
+                report(result)
+        return bool(results)
+
+    def _steer(self, observation: Observation) -> None:
         """Tell the switch of every active set's replicas, as they are now."""
-        observation = self._observe(project)
         for name in observation.active.values():
             found = observation.sets.get(name)
             if found is not None and self._traffic.is_served(found.spec):
                 self._traffic.put_active(found.spec, found.replicas, _ready(found))
-        self._traffic.align(project)
+        self._traffic.align(observation.project)
+
+    def _chores_of(self, project: str) -> Chores[Done]:
+        if project not in self._chores:
+            self._chores[project] = Chores()
+        return self._chores[project]
+
+    def _forget(self, observation: Observation) -> None:
+        if not observation.sets:
+            self._chores.pop(observation.project).close()
 
     # restarts
 
-    def _restart(self, found: SetObservation, now: float, report: Report) -> float:
-        """Bring back what ended, all at once; the seconds until more is due."""
-        gone = {replica.container: replica for replica in found.replicas if self._has_to_come_back(found, replica)}
-        due = [name for name, replica in gone.items() if self._is_due(name, replica.started, now)]
-        if len(found.replicas) < found.spec.replicas and self._is_due(found.id, None, now):
-            due.append(found.id)
-        if due:
-            with ThreadPoolExecutor(min(PARALLEL, len(due)), thread_name_prefix="bennu-restart") as pool:
-                for line in pool.map(lambda name: self._bring_back(found, gone.get(name)), due):
-                    report(line)
-            return RECOVERY_SECONDS
-        return min((self._restarts[name].not_before - now for name in gone), default=IDLE_SECONDS)
+    def _restart(
+        self, found: SetObservation, health: Mapping[str, HealthState], chores: Chores[Done], now: float
+    ) -> float:
+        """Begin to bring back what has to be; the seconds until more is due."""
+        later = IDLE_SECONDS
+        turns = {one.container: self._turn(found, one, health.get(one.container), now) for one in found.replicas}
+        is_replacing = any(one.state == "running" and chores.has(one.container) for one in found.replicas)
+        for replica in found.replicas:
+            turn = turns[replica.container]
+            if turn is None or chores.has(replica.container):
+                continue
+            if turn > now or (replica.state == "running" and is_replacing):
+                later = min(later, max(turn - now, AGAIN_SECONDS))
+                continue
+            is_replacing |= replica.state == "running"
+            self._count(found, replica.container, now)
+            self._begin(chores, found, replica)
+        if len(found.replicas) < found.spec.replicas and not is_replacing:
+            later = min(later, self._complete(found, chores, now))
+        return later
 
-    def _is_due(self, name: str, started: float | None, now: float) -> bool:
-        """Whether its turn has come; then it has been counted."""
-        memory = self._restarts.setdefault(name, Restarts())
-        if started is not None and now - started > STABLE_SECONDS + memory.count:
-            memory.count = 0
-        if memory.not_before > now:
-            return False
-        memory.count += 1
-        memory.not_before = now + min(FIRST_DELAY_SECONDS * 2**memory.count, LONGEST_DELAY_SECONDS)
-        return True
+    def _begin(self, chores: Chores[Done], found: SetObservation, replica: ReplicaObservation) -> None:
+        chores.begin(replica.container, lambda: self._bring_back(found, replica))
 
-    def _bring_back(self, found: SetObservation, replica: ReplicaObservation | None) -> str:
-        """Start a replica again, or make those that are missing; what is to be said about it."""
-        name = f"set {found.id}" if replica is None else replica.name
-        try:
-            if replica is None:
-                return f"{name} had lost replicas: {self._replicas.complete(found.spec)} were made again"
-            self._replicas.revive(found.spec, replica)
-        except BennuError as error:
-            return f"{name} could not be started again: {error.message}"
-        return (
-            f"{name} {'was sick' if replica.state == 'running' else f'ended with {replica.exit_status}'} and was"
-            " started again"
-        )
+    def _complete(self, found: SetObservation, chores: Chores[Done], now: float) -> float:
+        """Begin to make replicas that are gone without a trace."""
+        attempts = self._attempts.get(found.id, Attempts())
+        if attempts.not_before > now or chores.has(found.id):
+            return max(attempts.not_before - now, AGAIN_SECONDS)
+        self._count(found, found.id, now)
+        chores.begin(found.id, lambda: self._make_missing(found))
+        return IDLE_SECONDS
 
-    def _has_to_come_back(self, found: SetObservation, replica: ReplicaObservation) -> bool:
+    def _count(self, found: SetObservation, key: str, now: float) -> None:
+        self._attempts[key] = after_attempt(self._attempts.get(key, Attempts()), now, found.spec.service.restart)
+
+    def _turn(
+        self, found: SetObservation, replica: ReplicaObservation, health: HealthState | None, now: float
+    ) -> float | None:
+        """When a replica has to be brought back (Unix seconds); None if it has not."""
         policy = found.spec.service.restart
-        if replica.state == "created":
-            return True
+        attempts = self._attempts.get(replica.container, Attempts())
         if replica.state == "running":
-            return replica.health == "unhealthy" and _restarts(policy, 1, 0)
-        memory = self._restarts.get(replica.container, Restarts())
-        return replica.state == "exited" and _restarts(policy, replica.exit_status or 0, memory.count)
+            if replica.health != "unhealthy" or not comes_back(policy, 1, 0):
+                return None
+            since = health.since if health is not None and health.since is not None else now
+            return max(since + SICK_SECONDS, attempts.not_before)
+        if replica.state == "exited":
+            ended = self._replicas.containers.inspect(replica.container).status.finished
+            attempts = after_end(
+                attempts, started=replica.started, ended=now if ended is None else ended, policy=policy
+            )
+            self._attempts[replica.container] = attempts
+            if not comes_back(policy, replica.exit_status or 0, attempts.count):
+                return None
+        return None if replica.state == "paused" else attempts.not_before
 
-    def _is_job(self, found: SetObservation, observation: Observation) -> bool:
-        name = found.spec.service.name
-        every: list[Service] = [other.spec.service for other in observation.sets.values()]
-        return any(
-            service.depends_on[name].condition == "service_completed_successfully"
-            for service in every
-            if name in service.depends_on
-        )
+    def _bring_back(self, found: SetObservation, replica: ReplicaObservation) -> str:
+        """Start a replica again, a sick one as a fresh container; what is to be said about it."""
+        if replica.state == "running":
+            self._replicas.containers.stop(replica.container)
+        with self._replicas.on_duty(found.spec.project):
+            if not self._is_wanted(found):
+                return ""
+            try:
+                if replica.state == "running":
+                    self._replicas.replace(found.spec, replica)
+                    return f"{replica.name} was sick ({replica.problem}) and was replaced"
+                self._replicas.revive(found.spec, replica)
+            except BennuError as error:
+                return f"{replica.name} could not be started again: {error.message}"
+        why = "was not running" if replica.exit_status is None else f"ended with {replica.exit_status}"
+        return f"{replica.name} {why} and was started again"
+
+    def _make_missing(self, found: SetObservation) -> str:
+        with self._replicas.on_duty(found.spec.project):
+            if not self._is_wanted(found):
+                return ""
+            made = self._replicas.complete(found.spec)
+        return f"set {found.id} had lost replicas: {made} made again"
+
+    def _is_wanted(self, found: SetObservation) -> bool:
+        record = self._records.sets(found.spec.project).get(found.id)
+        is_active = self._records.active(found.spec.project).get(found.spec.service.name) == found.id
+        return is_active and record is not None and not record.stopped
 
     # health
 
-    def _watch(self, found: SetObservation, now: float) -> float:
+    def _watch(
+        self, found: SetObservation, health: Mapping[str, HealthState], chores: Chores[Done], now: float
+    ) -> float:
+        """Begin the probes that are due; the seconds until the next ones are."""
         check = check_of(found.spec.service, self._images.get(found.spec.image).config.config)
-        running = [replica for replica in found.replicas if replica.state == "running"]
-        if check is None or not running:
-            return IDLE_SECONDS
-        known = self._records.health(replica.container for replica in running)
-        states = {replica.container: _state(known.get(replica.container), replica, now) for replica in running}
-        wanted = [replica for replica in running if when(check, states[replica.container]) <= now]
+        later = IDLE_SECONDS
+        for replica in found.replicas if check is not None else ():
+            key = f"{replica.container} probe"
+            if replica.state != "running" or chores.has(key):
+                continue
+            assert check is not None
+            state = _state(health.get(replica.container), replica, now)
+            when = _when(check, state)
+            if when > now:
+                later = min(later, when - now)
+            else:
+                self._probe(chores, key, replica, check, state)
+        return later
 
-        def ask(replica: ReplicaObservation) -> tuple[str, HealthState]:
-            began = time.time()
-            record = self._replicas.containers.resolve(replica.container)
-            answer = probe(self._replicas.containers, record, replica.address, check)
-            return replica.container, after(check, states[replica.container], answer, began)
+    def _probe(
+        self, chores: Chores[Done], key: str, replica: ReplicaObservation, check: Check, state: HealthState
+    ) -> None:
+        containers = self._replicas.containers
+        record = containers.resolve(replica.container)
+        chores.begin(key, lambda: ask(containers, record, replica, check, state).told(check, state))
 
-        if wanted:
-            with ThreadPoolExecutor(min(PARALLEL, len(wanted)), thread_name_prefix="bennu-probe") as pool:
-                answered = dict(pool.map(ask, wanted))
-            states.update(answered)
-            self._records.put_health(answered)
-        return max(0.0, min(when(check, state) for state in states.values()) - time.time())
+
+def _jobs(observation: Observation) -> set[str]:
+    """The services that others wait for until they have completed."""
+    every: list[Service] = [found.spec.service for found in observation.sets.values()]
+    return {
+        name
+        for service in every
+        for name, dependency in service.depends_on.items()
+        if dependency.condition == "service_completed_successfully"
+    }
 
 
 def _state(known: HealthState | None, replica: ReplicaObservation, now: float) -> HealthState:
@@ -174,7 +252,7 @@ def _state(known: HealthState | None, replica: ReplicaObservation, now: float) -
     return known if known is not None and known.started == started else HealthState(started=started)
 
 
-def when(check: Check, state: HealthState) -> float:
+def _when(check: Check, state: HealthState) -> float:
     """When the agent probes next: one that came back is waited for, as it gets no requests until it is healthy."""
     return due_eagerly(check, state) if state.verdict == "starting" else due(check, state)
 
@@ -185,18 +263,3 @@ def _ready(found: SetObservation) -> dict[str, bool]:
     if any(ready.values()):
         return ready
     return {replica.container: replica.state == "running" for replica in found.replicas}
-
-
-def _restarts(policy: Restart | None, exit_status: int, count: int) -> bool:
-    """Whether a replica that ended comes back; without a word in the file it does: a fleet's servers are to run."""
-    if policy is None:
-        return True
-    if policy.max_attempts is not None and count >= policy.max_attempts:
-        return False
-    match policy.condition:
-        case "no":
-            return False
-        case "on-failure":
-            return exit_status != 0
-        case _:
-            return True

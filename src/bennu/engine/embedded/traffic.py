@@ -42,11 +42,12 @@ class Traffic:
         return self._switches[project]
 
     @contextmanager
-    def watching(self, projects: Iterable[str], wake: int) -> Iterator[int]:
-        """One descriptor that can be read when ``wake`` can, or when a process of these projects' switches ends."""
+    def watching(self, projects: Iterable[str], wakes: Iterable[int]) -> Iterator[int]:
+        """One descriptor: it can be read when one of ``wakes`` can, or when a process of these switches has ended."""
         with ExitStack() as stack:
             together = stack.enter_context(select.epoll())
-            together.register(wake, select.EPOLLIN)
+            for wake in wakes:
+                together.register(wake, select.EPOLLIN)
             for pid in (pid for project in projects for pid in self.switch(project).pids()):
                 with suppress(ProcessLookupError):  # it ended just now, and tending will see to it
                     ending = os.pidfd_open(pid)
