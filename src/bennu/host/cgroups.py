@@ -124,10 +124,10 @@ def remove(name: str, *, kill: bool = False) -> None:
 
 
 def is_frozen(name: str) -> bool:
-    """Whether the group's processes are held by the freezer."""
+    """Whether the group's processes are held by the freezer, or about to be."""
     with suppress(OSError):
         if version() == "v2":
-            return "frozen 1" in (MOUNT / name / "cgroup.events").read_text(encoding="ascii")
+            return (MOUNT / name / "cgroup.freeze").read_text(encoding="ascii").strip() == "1"
         return (_FREEZER / name / "freezer.state").read_text(encoding="ascii").strip() != "THAWED"
     return False
 

@@ -187,8 +187,7 @@ class Containers:
             wanted = signal_name or record.options.stop_signal or record.config.stop_signal or "SIGTERM"
             patience = record.options.stop_timeout_seconds if timeout_seconds is None else timeout_seconds
             self._signal(record, status, signal_number(wanted))
-            if status.state == "paused":
-                cgroups.thaw(self.place(record).cgroup)
+            cgroups.thaw(self.place(record).cgroup)
             if not self._ended(record, None if patience < 0 else patience):
                 self._kill(record)
             return record

@@ -113,7 +113,7 @@ class _Call(msgspec.Struct, frozen=True):
         attach(self.rootfs, root)
         with stubs(root, _targets(self.mounts)):
             status = self._run()
-        if status and (reason := oci_runtime.reason_in(self.bundle / "log")):
+        if status and not self.cancel.is_set() and (reason := oci_runtime.reason_in(self.bundle / "log")):
             raise oci_runtime.not_started(self.runtime.name, reason)
         return status
 
