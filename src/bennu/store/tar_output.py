@@ -1,8 +1,8 @@
-"""Where an archive goes: hashed and written in one pass, a block at a time, by a second thread.
+"""Where an archive goes: hashed and written in one pass, a block at a time.
 
-The walker gathers small members into blocks; the thread hashes them and hands them on, and since both release the
-interpreter's lock over a block, reading and hashing take one core each. What is small enough never starts the thread.
-Memory is a few blocks, whatever the layer's size.
+The walker gathers small members into blocks, which it writes itself and a second thread hashes: since both let go of
+the interpreter's lock over a block, they take one core each. What is small enough never starts the thread. Memory is a
+few blocks, whatever the layer's size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bennu.errors import Corrupt
 from bennu.store.base import LayerInfo
 from bennu.store.tar import END, padding
 
-BLOCK_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 1 << 18  # stays in a core's cache
 WAITING_BLOCKS: Final = 4
 SMALL_BYTES: Final = 1 << 16
 
@@ -33,7 +33,6 @@ class TarOutput:
         self._buffer = bytearray()
         self._blocks: queue.Queue[bytes | None] = queue.Queue(WAITING_BLOCKS)
         self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -66,16 +65,14 @@ class TarOutput:
         self.write(padding(size_bytes))
 
     def end(self) -> LayerInfo:
-        """Write the end of the archive and wait until everything is through."""
+        """Write the end of the archive and wait until everything is hashed."""
         self.write(END)
         if self._thread is None:
-            self._take(bytes(self._buffer))
-            self._buffer.clear()
+            self._hash.update(self._buffer)
+            self._emit(self._buffer)
         else:
             self._flush()
-            self._join()
-        if self._failure is not None:
-            raise self._failure
+        self._join()
         return LayerInfo(finish(self._hash), self._size_bytes)
 
     def _flush(self) -> None:
@@ -87,25 +84,20 @@ class TarOutput:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bennu-tar", daemon=True)
             self._thread.start()
-        if self._failure is not None:
-            raise self._failure
         self._blocks.put(block)
+        self._emit(block)
+
+    def _emit(self, block: bytes | bytearray) -> None:
+        self._size_bytes += len(block)
+        if self._sink is not None:
+            with memoryview(block) as view:
+                done = 0
+                while done < len(view):  # a raw file or pipe may take less than all
+                    done += self._sink.write(view[done:])
 
     def _run(self) -> None:
         while (block := self._blocks.get()) is not None:
-            if self._failure is None:  # after a failure the queue is only emptied, so that nobody waits for room in it
-                try:
-                    self._take(block)
-                except BaseException as error:  # noqa: BLE001 - raised again in the walker's thread
-                    self._failure = error
-
-    def _take(self, block: bytes) -> None:
-        self._hash.update(block)
-        self._size_bytes += len(block)
-        if self._sink is not None:
-            view = memoryview(block)
-            while view:  # a raw file or pipe may take less than all
-                view = view[self._sink.write(view) :]
+            self._hash.update(block)
 
     def _join(self) -> None:
         if self._thread is not None:

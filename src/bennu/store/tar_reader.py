@@ -23,7 +23,7 @@ from bennu.errors import Corrupt, Unsupported
 from bennu.store.base import LayerInfo
 from bennu.store.tar import BLOCK, DIRECTORY, HARD_LINK, REGULAR, XATTR, Member
 
-CHUNK_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 1 << 18  # stays in a core's cache
 WAITING_CHUNKS: Final = 4
 MAX_EXTENSION_BYTES: Final = 1 << 20
 MAX_SIZE_BYTES: Final = 1 << 62
