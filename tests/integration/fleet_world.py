@@ -16,6 +16,7 @@ from pathlib import Path
 from bennu.config import Settings
 from bennu.deploy import agent
 from bennu.engine.base import Observation
+from bennu.host import mounts
 from bennu.host.files import remove_tree
 from bennu.host.network import free_port
 from bennu.wiring import Fleet
@@ -37,7 +38,7 @@ services:
       interval: 1s
       timeout: 2s
       retries: 2
-      start_period: 1s
+      start_period: {patience}
       start_interval: 100ms
     stop_signal: SIGKILL
 {web}
@@ -58,7 +59,7 @@ DB = """\
         while :; do sleep 0.05; done
     environment: {{TUNE: "{tune}"}}
     volumes: [data:/data]
-    healthcheck: {{test: [CMD, test, -e, /data/lock], interval: 1s, start_period: 1s, start_interval: 50ms}}
+    healthcheck: {{test: [CMD, test, -e, /data/lock], interval: 1s, start_period: 30s, start_interval: 50ms}}
 """
 """It says so, by ending with 9, when two of it are on one volume."""
 VOLUMES = "volumes:\n  data:\n"
@@ -80,18 +81,41 @@ class FleetWorld:
         self.world.image(f"web:{version}", files={"srv/index.html": version})
 
     def write(
-        self, version: str, *, replicas: int = 3, web: str = "", extra: str = "", command: str = SERVE, text: str = FILE
+        self,
+        version: str,
+        *,
+        replicas: int = 3,
+        web: str = "",
+        extra: str = "",
+        command: str = SERVE,
+        patience: str = "30s",
     ) -> None:
         """``web``: more lines of that service; ``extra``: more services and what follows them."""
-        filled = text.format(
-            version=version, replicas=replicas, port=self.port, web=web, extra=extra, command=command
-        )  # fmt: skip
+        filled = FILE.format(
+            version=version,
+            replicas=replicas,
+            port=self.port,
+            web=web,
+            extra=extra,
+            command=command,
+            patience=patience,
+        )
         (self.directory / "compose.yaml").write_text(filled)
 
-    def write_with_db(self, version: str, *, tune: str = "1", replicas: int = 1, command: str = SERVE) -> None:
+    def write_with_db(
+        self,
+        version: str,
+        *,
+        tune: str = "1",
+        replicas: int = 1,
+        command: str = SERVE,
+        web: str = "",
+        patience: str = "30s",
+    ) -> None:
         """With a second service that writes a volume and comes first."""
         extra = DB.format(tune=tune) + VOLUMES
-        self.write(version, replicas=replicas, web="    depends_on: [db]", extra=extra, command=command)
+        lines = f"    depends_on: [db]\n{web}"
+        self.write(version, replicas=replicas, web=lines, extra=extra, command=command, patience=patience)
 
     def bennu(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -174,6 +198,43 @@ class FleetWorld:
                 if os.path.basename(words[0]) == word.encode() and any(key in each for each in words):
                     found.append(int(pid))
         return found
+
+    def lose_the_host(self) -> None:
+        """What a power cut does: processes, control groups, mounts, links and all of /run are gone; the disk is not."""
+        key = self.settings.key
+        groups = [place for place, _, _ in os.walk("/sys/fs/cgroup", topdown=False) if f"bennu-{key}" in place]
+        for pid in (int(pid) for place in groups for pid in Path(place, "cgroup.procs").read_text().split()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not any(Path(place, "cgroup.procs").read_text() for place in groups))
+        for place in groups:
+            with suppress(OSError):  # of controllers that are mounted together, the other name is gone already
+                os.rmdir(place)
+        for place in (*mounts.mounted_below(self.settings.root), *mounts.mounted_below(self.settings.run)):
+            subprocess.run(["umount", "--lazy", place], check=True, timeout=10)
+        with Fleet(self.settings) as fleet:
+            bridges = [each.bridge for each in fleet.containers.networks.walk()]
+            for volume in fleet.containers.volumes.walk():
+                (volume.path / "lock").unlink(missing_ok=True)  # it was that boot's
+        for bridge in bridges:
+            subprocess.run(["ip", "link", "delete", bridge], check=True, timeout=10)
+        tables = subprocess.run(
+            ["nft", "list", "tables"], capture_output=True, text=True, check=True, timeout=10
+        ).stdout
+        for line in tables.splitlines():
+            if key in line:
+                subprocess.run(["nft", "delete", *line.split()], check=True, timeout=10)
+        remove_tree(self.settings.run)
+
+    @contextmanager
+    def running_agent(self) -> Iterator[None]:
+        """The agent as the service manager runs it."""
+        agent = self.spawn("agent", "run")
+        try:
+            yield
+        finally:
+            agent.terminate()
+            agent.communicate(timeout=20)
 
     def stop_agent(self) -> None:
         pid = self.agent_pid()

@@ -40,8 +40,14 @@ def fleet(root_settings: Settings, tmp_path: Path) -> Iterator[FleetWorld]:
         yield made
 
 
+@pytest.fixture
+def standing(once: FleetWorld) -> FleetWorld:
+    once.write_with_db("v1", tune="2", replicas=3)
+    return once
+
+
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
     """A fleet of three replicas and a database that stands through several tests; each leaves it whole."""
     base = tmp_path_factory.mktemp("standing")
     with fleet_world(Settings.from_environ({"BENNU_ROOT": str(base / "root")}), base / "project") as made:
@@ -69,24 +75,25 @@ def test_an_edit_and_a_rollback_fail_no_request(fleet: FleetWorld):
     assert fleet.history() == [(1, "superseded"), (2, "superseded"), (3, "active")]
 
 
-def test_an_unchanged_file_keeps_the_revision(fleet: FleetWorld):
-    fleet.write("v1", replicas=1)
+def test_an_unchanged_file_keeps_the_revision(standing: FleetWorld):
+    fleet = standing
     fleet.apply()
-    before = fleet.observe()
+    before, history = fleet.observe(), fleet.history()
     done = fleet.apply()
     assert "no changes" in done.stdout
-    assert fleet.observe().sets.keys() == before.sets.keys()
-    assert fleet.history() == [(1, "active")]
+    assert fleet.observe().active == before.active
     assert fleet.bennu("apply", "--dry-run", "--detailed-exitcode").returncode == 0
-    fleet.write("v2", replicas=1)
+    fleet.write_with_db("v2", tune="2", replicas=3)
     assert fleet.bennu("apply", "--dry-run", "--detailed-exitcode").returncode == 2
     assert fleet.bennu("plan", "--detailed-exitcode").returncode == 2
-    assert fleet.history() == [(1, "active")]
+    assert fleet.bennu("apply").returncode != 0  # there is nobody to ask
+    assert fleet.history() == history
+    assert fleet.observe().sets.keys() == before.sets.keys()
 
 
 def test_who_writes_a_volume_is_replaced_with_a_gap(standing: FleetWorld):
     fleet = standing
-    fleet.write_with_db("v1", tune="2", replicas=3)
+    fleet.write_with_db("v1", tune="3", replicas=3)
     before = fleet.observe()
     done = fleet.apply()
     assert "+/- db" in done.stdout
@@ -101,10 +108,9 @@ def test_who_writes_a_volume_is_replaced_with_a_gap(standing: FleetWorld):
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_image_touches_nothing_old(standing: FleetWorld, how: str):
     fleet, (command, named) = standing, BROKEN[how]
-    fleet.write_with_db("v1", tune="2", replicas=3)
     fleet.apply()
     before = fleet.observe()
-    fleet.write_with_db("v2", tune="2", replicas=2, command=command)
+    fleet.write_with_db("v2", tune="2", replicas=2, command=command, patience="1s")
     done = fleet.bennu("apply", "--yes")
     assert done.returncode == 1
     for part in (*named, "it was reverted"):
@@ -123,19 +129,23 @@ def test_killed_processes_come_back(standing: FleetWorld):
     fleet.kill_agent()
     assert fleet.serves("v1")
     fleet.apply()  # changes nothing but starts the agent
-    assert fleet.agent_pid() is not None
+    assert fleet.agent_pid() is not None, (fleet.settings.root / "agent.log").read_text()
 
     for pid in fleet.pids("haproxy"):
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: fleet.serves("v1"))
     assert fleet.observe().active == before.active
 
+    name = before.active["web"]
+    old = before.sets[name].replicas
     fleet.succeed("kill", "web.1")
-    eventually(lambda: fleet.observe().sets[before.active["web"]].is_ready)
-    again = fleet.observe().sets[before.active["web"]].replicas[0]
-    assert (again.index, again.restarts) == (1, 1)
     fleet.succeed("rm", "--force", "web.2")
-    eventually(lambda: fleet.observe().sets[before.active["web"]].is_ready)
+
+    def came_back() -> bool:
+        web = fleet.observe().sets[name]
+        return web.is_ready and web.replicas[0].started != old[0].started and web.replicas[1] != old[1]
+
+    eventually(came_back)
     fleet.assert_whole(web=3, db=1)
 
 
@@ -154,19 +164,30 @@ def test_replicas_cannot_be_changed_and_find_each_other(standing: FleetWorld):
 
 def test_a_second_deploy_says_who_is_at_it(standing: FleetWorld):
     fleet = standing
-    fleet.write_with_db("v1", tune="2", replicas=3, command='[sh, -c, "sleep 2; exec httpd -f -p 80 -h /srv"]')
+    fleet.apply()
+    gate = fleet.directory / "gate"
+    gate.mkdir(exist_ok=True)
+    fleet.write_with_db(
+        "v1",
+        tune="2",
+        command='[sh, -c, "until test -e /gate/open; do sleep 0.05; done; exec httpd -f -p 80 -h /srv"]',
+        web='    volumes: ["./gate:/gate:ro"]',
+    )
     first = fleet.spawn("apply", "--yes")
     lock = fleet.settings.locks / f"deploy-{PROJECT}.lock"
     eventually(lambda: f"pid {first.pid} " in (locks.holder(lock) or ""))
     second = fleet.bennu("apply", "--yes")
     assert second.returncode != 0
     assert f"pid {first.pid} (bennu apply)" in second.stderr
-    assert wait_for(first)[0] == 0
-    fleet.assert_whole(web=3, db=1)
+    third = fleet.spawn("apply", "--yes", "--wait", "1m")
+    (gate / "open").touch()
+    assert [wait_for(each)[0] for each in (first, third)] == [0, 0]
+    fleet.assert_whole(web=1, db=1)
 
 
-# every state of the rollout's own table that has something to do
+# every state of the rollout's own table that has something to do; the end of each is the beginning of the next
 STATES = [state for state in NEXT if state is not State.NEW and state not in FINAL]
+MOMENTS = [(state, "enter") for state in STATES] + [(State.RETIRING, "leave"), (State.REVERT_REMOVING, "leave")]
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +199,7 @@ def killing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
         yield made
 
 
-@pytest.mark.parametrize("moment", ["enter", "leave"])
-@pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
+@pytest.mark.parametrize(("state", "moment"), MOMENTS, ids=lambda each: getattr(each, "name", each))
 def test_a_deploy_killed_anywhere_is_taken_up(killing: FleetWorld, state: State, moment: str):
     fleet = killing
     tune = f"{state.name} {moment}"
@@ -197,3 +217,26 @@ def test_a_deploy_killed_anywhere_is_taken_up(killing: FleetWorld, state: State,
     fleet.assert_whole(web=1, db=1)
     assert fleet.serves(served)
     assert [state for _, state in fleet.history()].count("active") == 1
+
+
+def test_a_reboot_brings_the_active_sets_back(standing: FleetWorld):
+    fleet = standing
+    fleet.apply()
+    fleet.write_with_db("v2", tune="2", replicas=3)
+    fleet.apply()
+    before = fleet.observe()
+    fleet.kill_agent()
+    fleet.lose_the_host()
+    down = fleet.observe()
+    assert not down.switch_running
+    assert {each.state for found in down.sets.values() for each in found.replicas} == {"exited"}
+    with fleet.running_agent():
+        eventually(lambda: fleet.serves("v2"))
+        eventually(lambda: all(fleet.observe().sets[name].is_ready for name in before.active.values()))
+        assert fleet.observe().active == before.active
+        kept = fleet.observe().sets.keys() - set(before.active.values())
+        assert {fleet.observe().sets[name].temperature for name in kept} == {"stopped"}
+        assert fleet.succeed("exec", "db.1", "wget", "-qO-", "http://web/").stdout == "v2"
+    fleet.succeed("rollback", "--yes")
+    fleet.assert_whole(web=3, db=1)
+    assert fleet.serves("v1")
