@@ -70,7 +70,7 @@ class Port(Value, frozen=True, kw_only=True, omit_defaults=True):
     host_ip: str | None = None
     protocol: Literal["tcp", "udp"] = "tcp"
     app_protocol: str | None = None
-    """``http`` puts the switch into HTTP mode for this port; anything else, and None, means TCP mode."""
+    """``http`` is HTTP mode at the switch, anything else TCP mode; None leaves it to the engine."""
     name: str | None = None
     mode: Literal["ingress", "host"] = "ingress"
 

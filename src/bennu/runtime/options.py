@@ -29,7 +29,8 @@ class MountOption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     ``source``: of a bind the absolute host path, of a volume its name or None for an anonymous one. ``exec``: programs
     may be executed from it (binds always). ``create``: a missing bind source is made as a directory. ``mode``,
-    ``uid``, ``gid`` and ``size_bytes`` belong to a tmpfs, ``subpath`` (inside the volume) and ``nocopy`` to a volume.
+    ``uid``, ``gid``, ``size_bytes`` and ``copyup`` (it begins with what the image has there) belong to a tmpfs,
+    ``subpath`` (inside the volume) and ``nocopy`` to a volume.
     ``propagation`` is a bind's: ``rprivate`` (None) or ``private``.
     """
 
@@ -47,6 +48,7 @@ class MountOption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     mode: int | None = None
     uid: int | None = None
     gid: int | None = None
+    copyup: bool = False
 
 
 class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

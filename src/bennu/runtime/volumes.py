@@ -206,6 +206,7 @@ def _tmpfs(mount: MountOption) -> MountPoint:
     for key, value in (("size", mount.size_bytes), ("uid", mount.uid), ("gid", mount.gid)):
         if value is not None:
             options.append(f"{key}={value}")
+    options += ["tmpcopyup"] if mount.copyup else []
     return MountPoint(target=mount.target, source="tmpfs", kind="tmpfs", options=tuple(options))
 
 

@@ -1,7 +1,8 @@
 """A replica's options: what its service asks for, with the fleet's defaults. Pure.
 
 Secure by default: the root is read-only unless the file says otherwise, with tmpfs on ``/tmp``, ``/run`` and
-``/var/tmp`` where the file leaves ``read_only`` out; no new privileges; volumes without programs.
+``/var/tmp`` where the file leaves ``read_only`` out, which begin with what the image has there; no new privileges;
+volumes without programs.
 """
 
 from __future__ import annotations
@@ -54,12 +55,15 @@ def container_options(spec: SetSpec, index: int, *, network: str, hosts_file: st
 
 
 def identity(spec: SetSpec, index: int) -> dict[str, str]:
-    """The labels that make a container a replica."""
+    """The labels that make a container a replica, and those of Docker Compose, which other tools look for."""
     return {
         runtime.PROJECT: spec.project,
         runtime.SERVICE: spec.service.name,
         runtime.SET: spec.id,
         runtime.REPLICA: str(index),
+        "com.docker.compose.project": spec.project,
+        "com.docker.compose.service": spec.service.name,
+        "com.docker.compose.container-number": str(index),
     }
 
 
@@ -68,7 +72,9 @@ def _mounts(spec: SetSpec) -> tuple[MountOption, ...]:
     if spec.service.read_only is not None:
         return given
     taken = {mount.target for mount in given}
-    scratch = tuple(MountOption(type="tmpfs", target=path, mode=mode) for path, mode in SCRATCH if path not in taken)
+    scratch = tuple(
+        MountOption(type="tmpfs", target=path, mode=mode, copyup=True) for path, mode in SCRATCH if path not in taken
+    )
     return (*scratch, *given)
 
 

@@ -144,9 +144,16 @@ class Readiness:
             if state is None or state.started != started:
                 state = HealthState(started=started)
             self._states[replica.container] = state
+        believed = [one.container for one in unknown if self._is_fresh(self._states[one.container])]
+        self._probed.update(believed[1:])
+
+    def _is_fresh(self, state: HealthState) -> bool:
+        """A replica of a kept set that the agent has found healthy a moment ago: of these one is asked again."""
+        if self._check is None or state.verdict != "healthy" or state.failures or state.last is None:
+            return False
+        return time.time() - state.last < self._check.interval_seconds + self._check.timeout_seconds
 
     def _is_due(self, check: Check, replica: ReplicaObservation, now: float) -> bool:
-        # what was healthy before, a kept set's replica, is asked once more before it is believed
         if replica.container not in self._probed:
             return True
         return not self._is_ready(replica) and due_eagerly(check, self._states[replica.container], self._since) <= now

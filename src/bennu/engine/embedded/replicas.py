@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from bennu.config import Settings
 from bennu.engine.base import ReplicaObservation, Report, SetId, SetSpec
 from bennu.engine.embedded.options import container_options, replica_name
-from bennu.errors import AlreadyExists, Failed, NotFound
+from bennu.errors import AlreadyExists, BennuError, Failed, NotFound
 from bennu.host import files, locks
 from bennu.runtime import options as labels
 from bennu.runtime.containers import Container, Containers
@@ -122,10 +122,16 @@ class Replicas:
         return Container(record, self.containers.status(record))
 
     def _start(self, container: Container) -> None:
-        if container.status.state == "paused":
-            self.containers.unpause(container.id)
-        else:
-            self.containers.start(container.id)
+        try:
+            if container.status.state == "paused":
+                self.containers.unpause(container.id)
+            else:
+                self.containers.start(container.id)
+        except BennuError as error:
+            given = container.record.labels
+            name = f"{given.get(labels.SERVICE)}.{given.get(labels.REPLICA)}"
+            error.message = f"replica {name} of set {given.get(labels.SET)} cannot be started: {error.message}"
+            raise
 
     def stop(self, spec: SetSpec) -> int:
         """Stop every replica that runs, each within its own time; how many did."""

@@ -1,17 +1,23 @@
 """What the switch has to listen for, and whom it may ask: services and replicas as the switch's values. Pure.
 
 Each service answers at its stable address on every port that it publishes or exposes, and on the host at those that it
-publishes. A port with ``app_protocol: http`` is switched request by request, any other connection by connection.
+publishes. A port is switched request by request where it speaks HTTP, else connection by connection: its
+``app_protocol`` says so; where that is left out, ports 80 and 8080 and the port of an ``http`` probe are taken to
+(``docs/decisions/0003-which-ports-are-http.md``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from bennu.compose.model import Port, Service
 from bennu.engine.base import ReplicaObservation, SetSpec
 from bennu.oci.image_config import ContainerConfig
 from bennu.switch.model import ANY, Bind, Frontend, Server
+
+HTTP_PORTS: Final = frozenset({80, 8080})
+"""What servers of HTTP listen on unless told otherwise."""
 
 HostPort = Mapping[tuple[str, int, str], int]
 """Chosen host ports by service, target and protocol, for ports that are published anywhere."""
@@ -28,7 +34,7 @@ def frontends(
         Frontend(
             service=service.name,
             port=target,
-            protocol="udp" if protocol == "udp" else "http" if _is_http(ports) else "tcp",
+            protocol="udp" if protocol == "udp" else "http" if _is_http(service, target, ports) else "tcp",
             binds=_binds(ports, target, addresses.get(service.name), chosen.get((service.name, target, protocol))),
         )
         for service in services
@@ -67,8 +73,12 @@ def _ports(service: Service, config: ContainerConfig | None) -> dict[tuple[int, 
     return found
 
 
-def _is_http(ports: list[Port]) -> bool:
-    return any(port.app_protocol == "http" for port in ports)
+def _is_http(service: Service, target: int, ports: list[Port]) -> bool:
+    said = {port.app_protocol for port in ports if port.app_protocol is not None}
+    if said:
+        return "http" in said
+    probe = service.x_bennu.probe
+    return target in HTTP_PORTS or (probe is not None and probe.kind == "http" and probe.port == target)
 
 
 def _binds(ports: list[Port], target: int, stable: str | None, chosen: int | None) -> tuple[Bind, ...]:

@@ -191,7 +191,7 @@ class Tending:
                     return f"{replica.name} was sick ({replica.problem}) and was replaced"
                 self._replicas.revive(found.spec, replica)
             except BennuError as error:
-                return f"{replica.name} could not be started again: {error.message}"
+                return error.message if replica.name in error.message else f"{replica.name}: {error.message}"
         why = "was not running" if replica.exit_status is None else f"ended with {replica.exit_status}"
         return f"{replica.name} {why} and was started again"
 
