@@ -90,6 +90,7 @@ class Solver:
         self._nonce = os.urandom(16)
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
+        self._begun: list[threading.Thread] | None = None
         self.used: set[Digest] = set()
 
     def solve(self, result: int) -> CommittedSnapshot:
@@ -118,6 +119,9 @@ class Solver:
         except BaseException as error:  # noqa: BLE001 - raised again by ``solve``, in the caller's thread
             self._fail(error)
             return []
+        finally:
+            for thread in self._begun or ():
+                thread.join()
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -194,6 +198,7 @@ class Solver:
         found = self._find(definition)
         if found is not None:
             return found
+        self._begin_sources()
         if not self._is_recorded(step.parent):
             self._inputs(step)  # nothing can stand on a parent that never ran: both are needed, so at once
         content = self._executor.content(step, self._tree(step.source))
@@ -203,6 +208,31 @@ class Solver:
             label = "found by content"
             self._cache.record([definition], found.identity, found.snapshot, label)
         return found
+
+    def _begin_sources(self) -> None:
+        """At the first miss: begin every stage that files are copied from and that no record answers.
+
+        Each of them is needed, since the key of whatever copies from it has its identity or its content; demand alone
+        would come to them one after the other.
+        """
+        with self._lock:
+            if self._begun is not None:
+                return
+            self._begun = []
+        steps = [self._graph.vertices[index].step for index in self._numbers]
+        sources = {step.source for step in steps if isinstance(step, Copy) and step.source is not None}
+        for index in sorted(sources):
+            if not isinstance(self._graph.vertices[index].step, Base):
+                thread = threading.Thread(target=self._begin, args=(index,), name="bennu-solver")
+                self._begun.append(thread)
+                thread.start()
+
+    def _begin(self, index: int) -> None:
+        try:
+            if self._looked_up(index).found is None:
+                self._tree(index)
+        except BaseException as error:  # noqa: BLE001 - raised again by ``solve``
+            self._fail(error)
 
     def _is_recorded(self, index: int | None) -> bool:
         if index is None or isinstance(self._graph.vertices[index].step, Base):
