@@ -238,7 +238,7 @@ class Snapshots:
 
     def _remove_files(self, snapshot_id: str) -> None:
         self._settings.temporary.mkdir(parents=True, exist_ok=True)
-        grave = self._settings.temporary / f"snapshot-{snapshot_id}-{os.urandom(4).hex()}"
+        grave = self._settings.temporary / f"snapshot-{snapshot_id}-{os.getpid()}-{os.urandom(4).hex()}"
         with suppress(FileNotFoundError):  # another process was first
             os.rename(self._settings.snapshots / snapshot_id, grave)
             remove_tree(grave)
