@@ -128,7 +128,8 @@ def assert_nothing_left(settings: Settings) -> None:
     eventually(lambda: not cgroups.named(prefix))
     assert not mounts.mounted_below(settings.root)
     assert not mounts.mounted_below(settings.run)
-    assert os.listdir(settings.containers) == [] if settings.containers.exists() else True
+    for directory in (settings.containers, settings.run / "containers"):
+        assert os.listdir(directory) == [] if directory.exists() else True
     eventually(lambda: not processes_of(settings))
 
 

@@ -214,6 +214,16 @@ def test_tmpfs(box, image):
     assert {"nosuid", "nodev", "noexec"} <= set(info.split()[5].split(","))
 
 
+def test_no_other_user_of_the_host_comes_near(box, image):
+    record = box.started(image, "sleep", "60", env=("SECRET=x",))
+    place = box.containers.place(record)
+    for path in (place.bundle, place.directory, box.settings.run / "oneshot"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    for state in place.runtime_state():
+        if state.exists():
+            assert state.parent.stat().st_mode & 0o077 == 0, state
+
+
 def test_names_and_options_are_checked(box, image):
     box.create(image, "true", name="one.1")
     with pytest.raises(AlreadyExists):

@@ -22,12 +22,13 @@ PREFIX = "once"
 def temporary_bundle(settings: Settings) -> Iterator[tuple[str, Path]]:
     """A name and a bundle directory with an empty ``rootfs`` in it. Everything of that name is gone afterwards."""
     parent = _parent(settings)
-    parent.mkdir(parents=True, exist_ok=True)
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # environments are in there
     sweep(settings)
     pid = os.getpid()
     name = f"bennu-{settings.key}-{PREFIX}-{pid}-{process.start_time(pid)}-{os.urandom(4).hex()}"
     bundle = parent / name
-    (bundle / "rootfs").mkdir(parents=True)
+    bundle.mkdir(mode=0o700)
+    (bundle / "rootfs").mkdir()
     try:
         yield name, bundle
     finally:

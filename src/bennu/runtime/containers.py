@@ -272,6 +272,7 @@ class Containers:
     def _remove_files(place: Place) -> None:
         mounts.detach(place.rootfs)  # only where this is the exit command, inside conmon's own namespace
         (place.exits / place.id).unlink(missing_ok=True)
+        remove_tree(place.bundle)
         remove_tree(place.directory)
 
     def sweep(self) -> int:
@@ -294,6 +295,7 @@ class Containers:
 
     def _stray_ids(self) -> set[str]:
         present = set(_entries(self.settings.containers))
+        present |= {one for one in _entries(self.settings.run / "containers") if len(one) == 2 * ID_BYTES}
         for runtime in _entries(self.settings.run / "oci"):
             present |= {one for one in _entries(state_root(self.settings, runtime)) if len(one) == 2 * ID_BYTES}
         prefix = cgroup_prefix(self.settings)

@@ -68,7 +68,7 @@ def _prepared(
         raise Conflict(f"container {record.name!r} is {status.state}, not running", f"`bennu start {record.name}`")
     place = containers.place(record)
     _sweep(place)
-    directory = place.directory / f"exec-{os.urandom(8).hex()}"
+    directory = place.bundle / f"exec-{os.urandom(8).hex()}"
     directory.mkdir(mode=0o700)
     try:
         document = oci_process(_process(record, wanted, status))
@@ -83,7 +83,7 @@ def _prepared(
 
 def _sweep(place: Place) -> None:
     """Remove the directories of execs that have ended unattended: conmon has left an exit file there a while ago."""
-    for directory in place.directory.glob("exec-*"):
+    for directory in place.bundle.glob("exec-*"):
         with suppress(FileNotFoundError):
             if time.time() - (directory / "exit").stat().st_mtime > EXIT_FILE_SECONDS:
                 remove_tree(directory)

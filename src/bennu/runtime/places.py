@@ -23,13 +23,18 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def directory(self) -> Path:
-        """The bundle, and all else that is the container's own. Removed with it."""
+        """What is the container's own and outlives a reboot: what it wrote, its log, its exit status."""
         return self.settings.containers / self.id
+
+    @property
+    def bundle(self) -> Path:
+        """What each start makes anew: the specification, /etc files, sockets, pids. In memory, gone after a reboot."""
+        return self.settings.run / "containers" / self.id
 
     @property
     def rootfs(self) -> Path:
         """Where the root file system is mounted, in the private mount namespace of the container's monitor only."""
-        return self.directory / "rootfs"
+        return self.bundle / "rootfs"
 
     @property
     def upper(self) -> Path:
@@ -54,12 +59,17 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def pidfile(self) -> Path:
         """The pid of the first process, written by conmon."""
-        return self.directory / "pid"
+        return self.bundle / "pid"
 
     @property
     def conmon_pidfile(self) -> Path:
         """The pid of the monitor, written by itself."""
-        return self.directory / "conmon.pid"
+        return self.bundle / "conmon.pid"
+
+    @property
+    def error(self) -> Path:
+        """Why the last start failed."""
+        return self.bundle / "error"
 
     @property
     def exit(self) -> Path:
@@ -74,12 +84,12 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def attach_socket(self) -> Path:
         """The socket on which conmon relays stdio."""
-        return self.directory / "attach"
+        return self.bundle / "attach"
 
     @property
     def control(self) -> Path:
         """The fifo on which conmon hears of window sizes and rotated logs."""
-        return self.directory / "ctl"
+        return self.bundle / "ctl"
 
     @property
     def exits(self) -> Path:

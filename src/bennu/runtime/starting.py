@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 INITS: Final = ("catatonit", "tini-static", "docker-init")
 _INIT_DIRECTORIES: Final = "/usr/libexec/podman:/usr/libexec/docker:/usr/local/bin:/usr/bin:/bin"
-_STALE: Final = ("exit", "oom", "pid", "conmon.pid", "attach", "ctl", "winsz", "started.json", "error", "runtime.log")
+_STALE: Final = ("exit", "oom", "started.json")
 
 BeforeStart = Callable[[Place], None]
 """Called when the container exists and its process has not been let go: the moment to attach and miss nothing."""
@@ -67,16 +67,19 @@ class Starter(msgspec.Struct, frozen=True):
         except (BennuError, OSError) as error:
             clear(place)
             with suppress(OSError):
-                (place.directory / "error").write_text(str(error), encoding="utf-8")
+                place.error.write_text(str(error), encoding="utf-8")
             raise
 
     def _prepare(self, record: Record, place: Place, before: Started | None) -> None:
         clear(place)
+        remove_tree(place.bundle)
         if record.is_volatile and before is not None and before.boot != process.boot_id():
             remove_tree(place.upper)  # written without a sync before the host went down
             remove_tree(place.work)
+        place.bundle.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.bundle.mkdir(mode=0o700)  # the environment, with what is secret in it, is in config.json
         for path in (place.rootfs, place.upper, place.work):
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(exist_ok=True)
         place.exits.mkdir(parents=True, exist_ok=True)
         for name in _STALE:
             (place.directory / name).unlink(missing_ok=True)
@@ -145,7 +148,7 @@ class _Start(msgspec.Struct, frozen=True):
                 self.starter.volumes.fill(mount.source, rootfs, mount.target)
         host = oci_runtime.facts()
         document = oci_spec(what, self._sandbox(what), host)
-        (self.place.directory / "config.json").write_bytes(msgspec.json.encode(document))
+        (self.place.bundle / "config.json").write_bytes(msgspec.json.encode(document))
 
     def _make_working_directory(self, path: str) -> None:
         try:
@@ -183,7 +186,7 @@ class _Start(msgspec.Struct, frozen=True):
     def _mounts(self) -> tuple[MountPoint, ...]:
         record, options = self.record, self.record.options
         files = etc_files.write(
-            self.place.directory,
+            self.place.bundle,
             hostname=record.hostname,
             network=self.network,
             address=self.address,
@@ -205,7 +208,7 @@ class _Start(msgspec.Struct, frozen=True):
         return conmon.Monitor(
             runtime=self.runtime,
             id=self.record.id,
-            bundle=place.directory,
+            bundle=place.bundle,
             log=place.log,
             pidfile=place.pidfile,
             conmon_pidfile=place.conmon_pidfile,

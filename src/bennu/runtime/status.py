@@ -119,7 +119,7 @@ def read_started(place: Place) -> Started | None:
 def read_error(place: Place) -> str:
     """Why the last start failed, or the empty string."""
     with suppress(OSError):
-        return (place.directory / "error").read_text(encoding="utf-8", errors="replace").strip()
+        return place.error.read_text(encoding="utf-8", errors="replace").strip()
     return ""
 
 
