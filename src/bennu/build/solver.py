@@ -32,6 +32,7 @@ from bennu.store.base import CommittedSnapshot
 LOCK_BUCKET_DIGITS: Final = 3
 LOCK_SECONDS: Final = 0.5  # a wait for another build's step looks this often whether it is still wanted
 FRAMES_A_STEP: Final = 10
+WAKE_SECONDS: Final = 0.2
 CANCELLED: Final = 137
 Emit = Callable[[str, bytes], None]
 
@@ -99,14 +100,19 @@ class Solver:
         # a step's inputs are demanded from within its own turn, so a chain of steps is a chain of calls
         sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES_A_STEP * len(self._tasks) + 1000))
         answer: list[CommittedSnapshot] = []
-        work = threading.Thread(target=lambda: answer.extend(self._attempt(result)), name="bennu-solver", daemon=True)
-        work.start()
+        done = threading.Event()  # Thread.join, once interrupted, takes a thread that runs for one that has ended
+
+        def work() -> None:
+            answer.extend(self._attempt(result))
+            done.set()
+
+        threading.Thread(target=work, name="bennu-solver", daemon=True).start()
         try:
-            while work.is_alive():
-                work.join(0.2)
+            while not done.wait(WAKE_SECONDS):
+                pass
         except BaseException:  # Ctrl-C, or a deadly signal
             self._cancel.set()
-            work.join()
+            done.wait()
             raise
         if self._failure is not None:
             raise self._failure

@@ -1,248 +1,363 @@
-"""What runs, what is reused, what happens at a failure: the solver over steps in memory and the real records."""
+"""The solver over steps in memory: what runs, what does not, in which company, and what a failure does to the rest."""
 
 from __future__ import annotations
 
-import random
+import _thread
 import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from bennu.build.progress import Broken, Cached, Finished, Output, Started
+from bennu.build.cache import StepCache
+from bennu.build.graph import Base, Copy, Graph, MakeDirectory, Run
+from bennu.build.progress import Broken, Cached, Event, Finished, Started
+from bennu.build.solver import Solver
+from bennu.config import Settings
+from bennu.digest import digest_of
 from bennu.errors import Failed, NotFound
-from tests.unit.build.memory_steps import World, lower_text
+from bennu.store.base import CommittedSnapshot
+from bennu.store.database import Database
+from bennu.store.snapshots import Snapshots
 
-CHAIN = "FROM debian\nENV A=1\nRUN one\nCOPY src /src/\nRUN two\n"
-TWO_STAGES = """\
-FROM debian AS make
-COPY src /src/
-RUN compile
-FROM alpine
-RUN prepare
-COPY --from=make /ran/compile /app
-RUN finish
-"""
+PATIENCE_SECONDS = 20
+STEPS = 340
+
+
+class Store:
+    """A root with snapshots that are never mounted: a tree is the text in one file."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.snapshots = Snapshots(settings, database)
+        self.cache = StepCache(database, self.snapshots)
+
+    def text(self, tree: CommittedSnapshot | None) -> str:
+        return "" if tree is None else (self.snapshots.directory(tree) / "text").read_text()
+
+    def tree(self, parent: CommittedSnapshot | None, text: str) -> CommittedSnapshot:
+        active = self.snapshots.prepare(parent)
+        (self.snapshots.directory(active) / "text").write_text(text)
+        return self.snapshots.commit(active)
+
+
+class Steps:
+    """Runs steps by putting texts together. ``outcomes`` may replace what a command writes, or raise."""
+
+    def __init__(self, store: Store, context: str = "files") -> None:
+        self.store = store
+        self.context = context
+        self.outcomes: dict[str, object] = {}
+        self.ran: Counter[str] = Counter()
+        self.looked_at = 0
+
+    def base(self, step: Base) -> CommittedSnapshot:
+        return self.store.tree(None, f"base {step.chain}")
+
+    def content(self, step: Copy, source: CommittedSnapshot | None):
+        self.looked_at += 1
+        outcome = self.outcomes.get("content")
+        if isinstance(outcome, Exception):
+            raise outcome
+        return digest_of((self.context if source is None else self.store.text(source)).encode())
+
+    def run(self, vertex, trees, emit, cancel) -> CommittedSnapshot:
+        step = vertex.step
+        name = " ".join(step.arguments) if isinstance(step, Run) else type(step).__name__
+        self.ran[name] += 1
+        outcome = self.outcomes.get(name, f"{self.store.text(trees[0])}+{name}")
+        if callable(outcome):
+            outcome = outcome(cancel)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if isinstance(step, Copy):
+            outcome = f"{outcome}({self.context if step.source is None else self.store.text(trees[1])})"
+        emit("stdout", b"done\n")
+        return self.store.tree(trees[0], str(outcome))
 
 
 @pytest.fixture
-def world(tmp_path):
-    found = World(tmp_path / "root")
-    yield found
-    found.database.close()
+def store(root_settings: Settings) -> Iterator[Store]:
+    with Database(root_settings.database) as database:
+        yield Store(root_settings, database)
 
 
-def kinds(world):
-    return [type(event).__name__ for event in world.events]
+class Build:
+    """A graph under construction and what came of solving it."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self.events: list[Event] = []
+
+    def run(self, command: str, parent: int | None = None) -> int:
+        return self.graph.add(Run(parent, (command,), ()), command)
+
+    def copy(self, parent: int | None, source: int | None, name: str = "a") -> int:
+        return self.graph.add(Copy(parent, source, (name,), "/x"), "copy")
+
+    def solve(self, store: Store, steps: Steps, result: int, **options: object) -> str:
+        solver = Solver(self.graph, steps, store.cache, store.settings, self.events.append, **options)
+        return store.text(solver.solve(result))
+
+    def told(self, kind: type[Event]) -> list[str]:
+        return [event.label for event in self.events if isinstance(event, kind)]
 
 
-class TestReuse:
-    def test_everything_runs_once_and_then_nothing(self, world):
-        first = world.build(CHAIN, {"src/a": "1"})
-        assert world.ran == ["COPY src /src/", "RUN one", "RUN two"]
-        assert world.build(CHAIN, {"src/a": "1"}) == first
-        assert world.ran == []
-        assert kinds(world) == ["Cached"] * 4
-
-    def test_an_edit_runs_what_reads_it_and_what_stands_on_that(self, world):
-        world.build(CHAIN, {"src/a": "1"})
-        world.build(CHAIN, {"src/a": "2"})
-        assert world.ran == ["COPY src /src/", "RUN two"]
-
-    def test_a_file_that_nobody_copies_is_no_edit(self, world):
-        world.build(CHAIN, {"src/a": "1"})
-        world.build(CHAIN, {"src/a": "1", "README": "new"})
-        assert world.ran == []
-
-    @pytest.mark.parametrize(
-        "line",
-        ["LABEL a=b", "CMD a", "EXPOSE 80", 'ENTRYPOINT ["a"]', "VOLUME /v", "HEALTHCHECK CMD a", "STOPSIGNAL 9"],
-    )
-    def test_settings_do_not_run_what_follows_again(self, world, line):
-        world.build(CHAIN, {"src/a": "1"})
-        world.build(CHAIN.replace("RUN one", f"{line}\nRUN one"), {"src/a": "1"})
-        assert world.ran == []
-
-    @pytest.mark.parametrize("line", ["ENV B=2", "USER web", 'SHELL ["/bin/bash", "-c"]', "ARG B=2"])
-    def test_what_a_process_sees_runs_it_again(self, world, line):
-        world.build(CHAIN, {"src/a": "1"})
-        world.build(CHAIN.replace("RUN two", f"{line}\nRUN two"), {"src/a": "1"})
-        assert world.ran == ["RUN two"]
-
-    def test_an_argument_counts_from_where_it_is_declared(self, world):
-        text = "FROM debian\nRUN one\nARG V\nRUN two\n"
-        world.build(text, build_args={"V": "1"})
-        world.build(text, build_args={"V": "2"})
-        assert world.ran == ["RUN two"]
-
-    def test_a_proxy_counts_for_nothing(self, world):
-        world.build(CHAIN, {"src/a": "1"}, build_args={"HTTP_PROXY": "http://one"})
-        world.build(CHAIN, {"src/a": "1"}, build_args={"HTTP_PROXY": "http://two"})
-        assert world.ran == []
-
-    def test_equal_stages_are_built_once(self, world):
-        text = "FROM debian AS a\nRUN one\nFROM debian AS b\nRUN one\nFROM alpine\nCOPY --from=a /ran/one /a/\n"
-        world.build(text + "COPY --from=b /ran/one /b/\n")
-        assert world.ran.count("RUN one") == 1
-
-    def test_what_the_target_does_not_need_is_not_built(self, world):
-        world.build("FROM debian AS a\nRUN one\nFROM debian AS b\nRUN two\n", target="a")
-        assert world.ran == ["RUN one"]
-
-    def test_a_copy_from_a_stage_needs_neither_its_tree_nor_its_content_when_nothing_changed(self, world):
-        world.build(TWO_STAGES, {"src/a": "1"})
-        world.build(TWO_STAGES, {"src/a": "1"})
-        assert (world.ran, world.executor.read) == ([], {"context": 1})
-
-    def test_a_stage_with_the_same_outcome_changes_nothing_behind_the_copy_from_it(self, world):
-        text = "FROM debian AS a\nRUN one\nCOPY out /out/\n"
-        text += "FROM alpine\nCOPY --from=a /out /x/\nRUN two\n"
-        world.build(text, {"out/f": "same"})
-        world.build(text.replace("RUN one", "RUN other"), {"out/f": "same"})
-        assert world.ran == ["COPY out /out/", "RUN other"]
-        world.build(text.replace("RUN one", "RUN other"), {"out/f": "same"})
-        assert (world.ran, world.executor.read["stage"]) == ([], 0), "the other way to the same content is remembered"
-
-    def test_without_the_cache_everything_runs_and_supersedes(self, world):
-        text = "FROM debian\nRUN date\nRUN two\n"
-        first = world.build(text)
-        second = world.build(text, use_cache=False)
-        assert world.ran == ["RUN date", "RUN two"]
-        assert second != first
-        assert world.build(text) == second
-        assert world.ran == []
-
-    def test_a_result_whose_tree_is_gone_is_made_again(self, world):
-        first = world.build(CHAIN, {"src/a": "1"})
-        for snapshot in reversed(list(world.snapshots.walk())):
-            world.snapshots.remove(snapshot)
-        assert world.build(CHAIN, {"src/a": "1"}) == first
-        assert world.ran == ["COPY src /src/", "RUN one", "RUN two"]
+def chain(*commands: str) -> tuple[Build, int]:
+    build = Build()
+    tip = None
+    for command in commands:
+        tip = build.run(command, tip)
+    assert tip is not None
+    return build, tip
 
 
-class TestEvents:
-    def test_a_step_that_runs(self, world):
-        world.build("FROM debian\nRUN one\n")
-        assert [type(event) for event in world.events] == [Cached, Started, Output, Finished]
-        assert world.events[1].label == "[2/2] RUN one"
+def test_steps_run_in_order_and_the_second_time_none_does(store):
+    build, tip = chain("a", "b", "c")
+    steps = Steps(store)
+    assert build.solve(store, steps, tip) == "+a+b+c"
+    assert steps.ran == {"a": 1, "b": 1, "c": 1}
+    assert build.told(Finished) == ["a", "b", "c"]
 
-    def test_numbers_follow_the_order_of_the_graph(self, world):
-        world.build(CHAIN, {"src/a": "1"})
-        numbers = [event.number for event in world.events if isinstance(event, Started)]
-        assert numbers == sorted(numbers)
-
-
-class TestAtOnce:
-    def test_independent_stages_run_beside_each_other(self, world):
-        both = threading.Barrier(2, timeout=20)
-        executor = world.new_executor({"src/a": "1"})
-        executor.during = lambda step, _: both.wait() if step.arguments[-1] in {"compile", "prepare"} else None
-        world.build(TWO_STAGES, executor=executor)
-
-    def test_two_builds_share_what_both_need(self, world):
-        lowered = lower_text(CHAIN, {})
-        executors = [world.new_executor({"src/a": "1"}) for _ in range(2)]
-        meet = threading.Barrier(2, timeout=20)
-
-        def build(executor):
-            solver = world.solver(lowered, executor)
-            meet.wait()
-            solver.solve(lowered.result)
-
-        threads = [threading.Thread(target=build, args=(executor,)) for executor in executors]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert sorted((executors[0].ran + executors[1].ran).values()) == [1, 1, 1]
+    build, tip = chain("a", "b", "c")
+    again = Steps(store)
+    assert build.solve(store, again, tip) == "+a+b+c"
+    assert not again.ran
+    assert build.told(Cached) == ["a", "b", "c"]
+    assert build.told(Started) == []
 
 
-class TestFailure:
-    def test_the_first_one_is_raised_and_nothing_is_recorded(self, world):
-        executor = world.new_executor({"src/a": "1"})
-        executor.fail = "two"
-        with pytest.raises(Failed, match="exit status 3"):
-            world.build(CHAIN, executor=executor)
-        assert isinstance(world.events[-1], Broken)
-        world.build(CHAIN, {"src/a": "1"})
-        assert world.ran == ["RUN two"], "what had run before is not lost"
-
-    def test_it_cancels_what_runs_beside_it(self, world):
-        executor = world.new_executor({"src/a": "1"})
-        executor.fail = "compile"
-        running = threading.Event()
-        ended = []
-
-        def during(step, cancel):
-            if step.arguments[-1] == "prepare":
-                running.set()
-                ended.append(cancel.wait(20))
-            elif step.arguments[-1] == "compile":
-                running.wait(20)
-
-        executor.during = during
-        with pytest.raises(Failed, match="exit status 3"):
-            world.build(TWO_STAGES, executor=executor)
-        assert ended == [True]
-        assert {event.cancelled for event in world.events if isinstance(event, Broken)} == {False, True}
+def test_what_follows_a_change_runs_again_and_nothing_else(store):
+    build, tip = chain("a", "b", "c")
+    build.solve(store, Steps(store), tip)
+    build, tip = chain("a", "x", "c")
+    steps = Steps(store)
+    assert build.solve(store, steps, tip) == "+a+x+c"
+    assert steps.ran == {"x": 1, "c": 1}
+    assert build.told(Cached) == ["a"]
 
 
-LINES = (
-    "RUN {w}", "RUN {w}", "COPY {d} /{w}/", "COPY {d} /{w}/", "ENV {w}={n}", "ARG {w}={n}", "ARG P", "WORKDIR {w}",
-    "USER {w}", "LABEL {w}={n}", "COPY --chown={n} {d} /c/", 'SHELL ["{w}"]', "COPY --from={s} /ran /from/",
-    "COPY --from={s} /d /from/{w}/", "COPY <<F /{w}/\n{n}\nF",
-)  # fmt: skip
+def test_a_step_that_two_need_runs_once(store):
+    build = Build()
+    shared = build.run("shared")
+    result = build.copy(build.run("left", shared), build.run("right", shared))
+    steps = Steps(store)
+    build.solve(store, steps, result)
+    assert steps.ran == {"shared": 1, "left": 1, "right": 1, "Copy": 1}
 
 
-def outcome(world, text, context, args, **options):
-    try:
-        return world.build(text, context, build_args=args, **options)
-    except NotFound as error:
-        return str(error)
+def test_independent_stages_run_at_once(store):
+    meeting = threading.Barrier(2)
+
+    def meet(cancel: threading.Event) -> str:
+        meeting.wait(PATIENCE_SECONDS)  # broken, and so a failure, unless the other one comes
+        return "met"
+
+    build = Build()
+    result = build.copy(build.run("left"), build.run("right"))
+    steps = Steps(store)
+    steps.outcomes = {"left": meet, "right": meet}
+    assert build.solve(store, steps, result) == "met+Copy(met)"
 
 
-class TestWrongHits:
-    """The same edits built into one store with all its records, and each from nothing: the trees must be equal."""
+def test_the_context_counts_by_its_content(store):
+    for context, expected in (("one", 1), ("one", 0), ("two", 1), ("one", 0)):
+        build = Build()
+        steps = Steps(store, context)
+        assert build.solve(store, steps, build.copy(None, None)) == f"+Copy({context})"
+        assert steps.ran["Copy"] == expected
 
-    def line(self, pick: random.Random, stage: int) -> str:
-        line = pick.choice(LINES if stage else LINES[:12])
-        return line.format(
-            w=pick.choice("abc"),
-            n=pick.randrange(3),
-            d=pick.choice(["d1", "d2"]),
-            s=f"s{pick.randrange(max(stage, 1))}",
-        )
 
-    def edited(self, pick: random.Random, stages: list[list[str]], context: dict[str, str]) -> None:
-        stage = pick.randrange(len(stages))
-        lines = stages[stage]
-        what = pick.randrange(6)
-        if what == 0:
-            lines.insert(pick.randrange(1, len(lines) + 1), self.line(pick, stage))
-        elif what == 1 and len(lines) > 2:
-            del lines[pick.randrange(1, len(lines))]
-        elif what == 2:
-            at = pick.randrange(1, len(lines))
-            lines[at] = self.line(pick, stage)
-        elif what == 3 and len(lines) > 3:
-            at = pick.randrange(1, len(lines) - 1)
-            lines[at], lines[at + 1] = lines[at + 1], lines[at]
-        elif what == 4:
-            lines[0] = f"FROM {pick.choice(['debian', 'alpine', *(f's{n}' for n in range(stage))])} AS s{stage}"
-        else:
-            context[f"{pick.choice(['d1', 'd2'])}/{pick.choice('xy')}"] = str(pick.randrange(3))
+def copy_from_stage(command: str) -> tuple[Build, int]:
+    build = Build()
+    return build, build.run("after", build.copy(build.run("base"), build.run(command)))
 
-    @pytest.mark.parametrize("seed", range(3))
-    def test_none_over_random_edits(self, world, tmp_path, seed):
-        pick = random.Random(seed)
-        context = {"d1/x": "0", "d2/x": "0"}
-        stages = [[f"FROM debian AS s{stage}", "COPY d1 /d/", "RUN a"] for stage in range(3)]
-        reused = 0
-        clean = World(tmp_path / "clean")
-        for _ in range(40):
-            self.edited(pick, stages, context)
-            text = "\n".join(line for lines in stages for line in lines) + "\n"
-            args = {"P": str(pick.randrange(2))}
-            incremental = outcome(world, text, context, args)
-            reused += sum(isinstance(event, Cached) for event in world.events)
-            assert incremental == outcome(clean, text, context, args, use_cache=False), text
-        clean.database.close()
-        assert reused > 40, "the comparison means something only where records are used"
+
+def test_a_stage_with_the_same_outcome_hits_downstream(store):
+    steps = Steps(store)
+    steps.outcomes = {"make": "program", "make again": "program"}
+    build, result = copy_from_stage("make")
+    build.solve(store, steps, result)
+    build, result = copy_from_stage("make again")
+    build.solve(store, steps, result)
+    assert steps.ran == {"base": 1, "make": 1, "Copy": 1, "after": 1, "make again": 1}
+    looked_at = steps.looked_at
+    build, result = copy_from_stage("make again")  # known by its definition by now
+    build.solve(store, steps, result)
+    assert (steps.ran["make again"], steps.looked_at) == (1, looked_at)
+
+
+def test_a_stage_with_another_outcome_does_not(store):
+    steps = Steps(store)
+    for command in ("make", "make again"):
+        build, result = copy_from_stage(command)
+        build.solve(store, steps, result)
+    assert (steps.ran["Copy"], steps.ran["after"]) == (2, 2)
+
+
+def test_a_failure_is_raised_ends_the_others_and_is_told(store):
+    begun = threading.Event()
+
+    def until_cancelled(cancel: threading.Event) -> object:
+        begun.set()
+        return Failed("cancelled", status=137) if cancel.wait(PATIENCE_SECONDS) else "never"
+
+    def once_both_run(_: threading.Event) -> object:
+        assert begun.wait(PATIENCE_SECONDS)
+        return Failed("it is bad", status=3)
+
+    build = Build()
+    result = build.copy(build.run("long"), build.run("bad"))
+    steps = Steps(store)
+    steps.outcomes = {"long": until_cancelled, "bad": once_both_run}
+    with pytest.raises(Failed, match="it is bad"):
+        build.solve(store, steps, result)
+    broken = {event.label: event for event in build.events if isinstance(event, Broken)}
+    assert broken["bad"].reason == "it is bad"
+    assert broken["long"].cancelled
+    assert steps.ran == {"long": 1, "bad": 1}
+
+
+def test_an_error_of_a_look_up_ends_the_others_too(store):
+    cancelled = threading.Event()
+
+    def until_cancelled(cancel: threading.Event) -> object:
+        assert cancel.wait(PATIENCE_SECONDS)
+        cancelled.set()
+        return Failed("cancelled", status=137)
+
+    build = Build()
+    inner = build.copy(build.run("quick"), None, "missing")
+    result = build.copy(build.run("long"), build.run("after", inner))
+    steps = Steps(store)
+    steps.outcomes = {"long": until_cancelled, "content": NotFound("'/missing' is not there")}
+    with pytest.raises(NotFound, match="missing"):
+        build.solve(store, steps, result)
+    assert cancelled.is_set() or not steps.ran["long"]
+
+
+def test_what_failed_is_not_remembered(store):
+    build, tip = chain("a", "b")
+    steps = Steps(store)
+    steps.outcomes = {"b": Failed("no", status=1)}
+    with pytest.raises(Failed):
+        build.solve(store, steps, tip)
+    steps.outcomes = {}
+    assert chain("a", "b")[0].solve(store, steps, tip) == "+a+b"
+    assert steps.ran == {"a": 1, "b": 2}
+
+
+def test_no_cache_runs_everything_and_supersedes_what_there_was(store):
+    steps = Steps(store)
+    build, result = copy_from_stage("make")
+    build.solve(store, steps, result)
+    steps.outcomes = {"make": "newer"}
+    fresh, result = copy_from_stage("make")
+    assert "newer" in fresh.solve(store, steps, result, use_cache=False)
+    assert set(steps.ran.values()) == {2}
+    again, result = copy_from_stage("make")
+    assert "newer" in again.solve(store, steps, result)
+    assert set(steps.ran.values()) == {2}
+
+
+def test_a_stage_that_was_built_again_alone_is_what_others_copy_from(store):
+    steps = Steps(store)
+    build, result = copy_from_stage("make")
+    build.solve(store, steps, result)
+    steps.outcomes = {"make": "newer"}
+    alone, tip = chain("make")
+    alone.solve(store, steps, tip, use_cache=False)
+    build, result = copy_from_stage("make")
+    assert "(newer)" in build.solve(store, steps, result)
+
+
+def test_a_record_without_its_tree_is_forgotten_and_the_step_runs(store):
+    build, tip = chain("a", "b")
+    steps = Steps(store)
+    build.solve(store, steps, tip)
+    for snapshot in reversed(list(store.snapshots.walk())):
+        store.snapshots.remove(snapshot)
+    build, tip = chain("a", "b")
+    assert build.solve(store, steps, tip) == "+a+b"
+    assert steps.ran == {"a": 2, "b": 2}
+
+
+def test_two_builds_at_once_do_a_step_once(store):
+    steps = Steps(store)
+    results: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(cancel: threading.Event) -> str:
+        begun.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        return "slow"
+
+    steps.outcomes = {"slow": slow}
+
+    def one() -> None:
+        build, tip = chain("slow", "b")
+        results.append(build.solve(store, steps, tip))
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    threads[0].start()
+    assert begun.wait(PATIENCE_SECONDS)
+    threads[1].start()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert results == ["slow+b", "slow+b"]
+    assert steps.ran == {"slow": 1, "b": 1}
+
+
+def test_the_epoch_is_part_of_what_is_remembered(store):
+    steps = Steps(store)
+    for epoch, expected in ((None, 1), (5, 2), (5, 2), (None, 2)):
+        build = Build()
+        build.solve(store, steps, build.graph.add(MakeDirectory(None, "/a"), "mkdir"), epoch=epoch)
+        assert steps.ran["MakeDirectory"] == expected
+
+
+def test_a_base_is_known_by_its_layers(store):
+    steps = Steps(store)
+    for manifest in (b"one", b"two"):
+        build = Build()
+        base = build.graph.add(Base(digest_of(b"chain"), digest_of(manifest)), "FROM")
+        build.solve(store, steps, build.run("a", base))
+    assert steps.ran == {"a": 1}
+
+
+def test_hundreds_of_steps_in_a_row(store):
+    # as many calls within each other as Python's own limit would not allow
+    build, tip = chain(*(str(number) for number in range(STEPS)))
+    steps = Steps(store)
+    steps.outcomes = {str(number): "short" for number in range(STEPS)}
+    build.solve(store, steps, tip)
+    assert len(steps.ran) == STEPS
+
+
+def test_an_interrupt_ends_the_running_step_first(store):
+    ended = threading.Event()
+
+    def interrupt(cancel: threading.Event) -> object:
+        _thread.interrupt_main()
+        assert cancel.wait(PATIENCE_SECONDS)
+        time.sleep(0.3)  # longer than anybody would look away
+        ended.set()
+        return Failed("cancelled", status=137)
+
+    build, tip = chain("long")
+    steps = Steps(store)
+    steps.outcomes = {"long": interrupt}
+    with pytest.raises(KeyboardInterrupt):
+        build.solve(store, steps, tip)
+    assert ended.is_set()
+
+
+def test_the_path_of_a_root_may_be_anything(tmp_path: Path):
+    settings = Settings.from_environ({"BENNU_ROOT": str(tmp_path / "a b/c")})
+    with Database(settings.database) as database:
+        store = Store(settings, database)
+        build, tip = chain("a")
+        assert build.solve(store, Steps(store), tip) == "+a"
