@@ -165,6 +165,7 @@ class EmbeddedEngine:
     # actions
 
     def _prepare(self, action: Prepare) -> Receipt:
+        self._traffic.refuse_taken(action.project, action.services.values())
         for volume in action.volumes.values():
             if volume.external:
                 if self._containers.volumes.get(volume.name) is None:

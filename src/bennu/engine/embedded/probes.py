@@ -52,8 +52,8 @@ def probe(containers: Containers, record: Record, address: str | None, check: Ch
         done = execution.collect(
             containers, record, wanted, timeout_seconds=check.timeout_seconds, limit_bytes=SHOWN_BYTES
         )
-    except BennuError as error:
-        return Answer(1, error.message)
+    except (BennuError, OSError) as error:  # it has ended, or is being removed
+        return Answer(1, str(error))
     output = done.output.decode(errors="replace")
     if done.status == TIMED_OUT:
         output = f"no end after {check.timeout_seconds:g} s\n{output}"
@@ -78,4 +78,4 @@ def _request(wanted: Probe, address: str | None, timeout_seconds: float) -> Answ
         return Answer(TIMED_OUT, f"no answer after {timeout_seconds:g} s")
     except (OSError, http.client.HTTPException) as error:
         return Answer(1, str(error))
-    return Answer(0 if response.status < 400 else 1, f"{response.status} {response.reason}\n{body}")
+    return Answer(0 if response.status < 400 else 1, f"{body}\n{response.status} {response.reason}")

@@ -6,8 +6,10 @@ any time: after a crash between the two, after a replica came back at another ad
 
 from __future__ import annotations
 
+import errno
 import os
 import select
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
@@ -17,11 +19,11 @@ from bennu.engine.base import ReplicaObservation, SetId, SetSpec
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import network_name
 from bennu.engine.embedded.routing import frontends, servers, wants_host_port
-from bennu.host import locks
-from bennu.host.network import free_port
+from bennu.errors import Conflict
+from bennu.host import locks, network
 from bennu.runtime.networks import Networks
 from bennu.store.images import Images
-from bennu.switch.model import Frontend, Server
+from bennu.switch.model import ANY, Bind, Frontend, Server
 from bennu.switch.switch import Switch
 
 
@@ -61,8 +63,30 @@ class Traffic:
             for port in wants_host_port(service):
                 key = (project, service.name, port.target, port.protocol)
                 if self._records.host_port(*key) is None:
-                    found = free_port(port.host_ip or "", datagrams=port.protocol == "udp")
+                    found = network.free_port(port.host_ip or "", datagrams=port.protocol == "udp")
                     self._records.choose_host_port(*key, found)
+
+    def refuse_taken(self, project: str, services: Iterable[Service]) -> None:
+        """``Conflict`` where somebody else listens on a host port that a service is to be published on.
+
+        Told before anything starts; what takes a port afterwards is found by the switch.
+        """
+        ours = {bind for frontend in self.switch(project).state().frontends for bind in frontend.binds}
+        taken = {(str(address), port) for address, port in network.listeners().values()}
+        for service in services:
+            for port in service.ports:
+                if (
+                    port.published is None
+                    or port.protocol != "tcp"
+                    or Bind(port.host_ip or ANY, port.published) in ours
+                ):
+                    continue
+                address = port.host_ip or "0.0.0.0"  # noqa: S104 - compared
+                if (address, port.published) in taken or not _can_listen(address, port.published):
+                    raise Conflict(
+                        f"port {port.published} of service {service.name!r} is in use by another program",
+                        f"`ss -ltnp sport = :{port.published}` names it; publish another port",
+                    )
 
     def put_active(self, spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mapping[str, bool]) -> None:
         """``put`` for a set that is active; nothing for one that has ceased to be meanwhile."""
@@ -130,6 +154,20 @@ class Traffic:
         }
         addresses = {name: str(one) for name, one in self._networks.service_addresses(network_name(project)).items()}
         return frontends([spec.service for spec in every], configs, addresses, chosen)
+
+
+def _can_listen(address: str, port: int) -> bool:
+    """Whether the kernel lets HAProxy have an address: beside others of its kind, as they share ports."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            trial.bind((address, port))
+            trial.listen(1)
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True
 
 
 def _sorted(members: Iterable[Server]) -> list[Server]:
