@@ -1,0 +1,220 @@
+"""Plans: what is compared, what comes out, and how it reads."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bennu.deploy import plan as planning
+from bennu.deploy.plan import Plan
+from bennu.deploy.plan_text import render, summary
+from bennu.deploy.release import Release, decode, encode
+from bennu.engine.base import Observation
+from tests.unit.deploy.fleets import PROJECT, image, observation, release, seen, service, shop
+
+NOTHING = Observation(project=PROJECT)
+
+
+def make(new: Release, found: Observation, **options) -> Plan:
+    return planning.make(new, found, revision=4, **options)
+
+
+def kinds(plan: Plan) -> dict[str, str]:
+    return {change.service: change.kind for change in plan.changes}
+
+
+def running(of: Release) -> Observation:
+    return observation(*(seen(of.spec(name)) for name in of.services))
+
+
+def test_everything_is_created_where_nothing_is():
+    plan = make(shop(), NOTHING)
+    assert kinds(plan) == {"db": "create", "web": "create"}
+    assert plan.waves == (("db",), ("web",))
+    assert plan.target == {name: shop().spec(name).id for name in ("db", "web")}
+    assert (plan.revision, plan.stamp, plan.release) == (4, NOTHING.stamp, shop().digest)
+
+
+def test_what_runs_already_needs_nothing():
+    plan = make(shop(), running(shop()))
+    assert kinds(plan) == {"db": "keep", "web": "keep"}
+    assert plan.is_empty
+
+
+def test_only_what_differs_is_replaced():
+    plan = make(shop("2"), running(shop("1")))
+    assert kinds(plan) == {"db": "keep", "web": "replace"}
+    web = plan.change("web")
+    assert (web.order, web.returns) == ("start-first", False)
+    assert [line.split()[0] for line in web.reasons] == ["image"]
+    assert plan.change("nobody") is None
+
+
+def test_who_writes_a_volume_is_replaced_stop_first():
+    assert make(shop(db="2"), running(shop())).change("db").order == "stop-first"
+    # the old set's volume counts as well: its data must not be written while another set takes over
+    without = release(service("db"))
+    assert make(without, running(release(service("db", writes=True)))).change("db").order == "stop-first"
+
+
+def test_a_different_size_is_another_set():
+    plan = make(shop(replicas=3), running(shop()))
+    assert plan.change("web").reasons == ("replicas 2 -> 3",)
+    assert plan.change("web").new.id != plan.change("web").old.id
+
+
+def test_values_of_variables_are_not_shown():
+    old = release(service("web", environment={"A": "secret", "B": "1", "C": "same"}))
+    new = release(service("web", environment={"A": "hidden", "C": "same", "D": "3"}))
+    reasons = make(new, running(old)).change("web").reasons
+    assert reasons == ("environment.A changed", "environment.B removed", "environment.D added")
+
+
+def test_a_lost_replica_is_repaired_and_an_ended_one_is_the_agents_affair():
+    lost = observation(seen(shop().spec("db")), seen(shop().spec("web"), there=[2]))
+    assert kinds(make(shop(), lost)) == {"db": "keep", "web": "repair"}
+    ended = observation(seen(shop().spec("db")), seen(shop().spec("web"), state="exited"))
+    assert make(shop(), ended).is_empty
+
+
+def test_a_service_that_left_the_file_is_removed():
+    plan = make(release(service("web")), running(release(service("web"), service("api"))))
+    assert kinds(plan) == {"web": "keep", "api": "remove"}
+    assert "api" not in plan.target
+
+
+def test_a_kept_set_returns_and_what_nobody_comes_back_to_is_pruned():
+    kept, old, rest = (shop(version).spec("web") for version in ("1", "0", "-1"))
+    found = observation(seen(shop("2").spec("db")), seen(shop("2").spec("web")), kept=map(seen, (kept, old, rest)))
+    plan = make(shop("1"), found, keep={old.id})
+    assert plan.change("web").returns
+    assert plan.prune == (rest.id,)
+    assert not make(shop("2"), found, keep={old.id}).is_empty  # there is something to prune
+    assert make(shop("2"), found, keep={old.id, kept.id, rest.id}).is_empty
+
+
+def test_made_again_from_scratch():
+    plan = make(shop(), running(shop()), generations={"web": 1})
+    change = plan.change("web")
+    assert (change.kind, change.reasons) == ("replace", ("made again from scratch",))
+    assert change.new.id == f"{change.old.id}-1"
+
+
+def test_a_plan_survives_json():
+    plan = make(shop("2"), running(shop("1")))
+    assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
+    assert decode(encode(shop())) == shop()
+
+
+def test_the_same_file_under_another_name_makes_other_sets():
+    other = msgspec.structs.replace(shop(), project="other")
+    assert other.spec("web").id != shop().spec("web").id
+
+
+fleets = st.dictionaries(
+    st.sampled_from(["web", "api", "db", "cache"]),
+    st.tuples(st.sampled_from("123"), st.integers(1, 3), st.booleans()),
+    max_size=4,
+)
+
+
+def made(parts: dict[str, tuple[str, int, bool]]) -> Release:
+    services = [service(name, replicas=count, writes=writes) for name, (_, count, writes) in parts.items()]
+    return release(*services, versions={name: version for name, (version, _, _) in parts.items()})
+
+
+@given(fleets, fleets)
+def test_nothing_is_left_to_do_after_any_plan(before: dict, after: dict):
+    old, new = made(before), made(after)
+    plan = make(new, running(old))
+    assert plan.target == {name: new.spec(name).id for name in new.services}
+    assert {c.service for c in plan.changes} == old.services.keys() | new.services.keys()
+    assert make(new, running(new)).is_empty
+    assert sorted(name for wave in plan.waves for name in wave) == sorted(new.services)
+
+
+# how it reads
+
+MARKS = {
+    image(f"{name} {version}").rpartition(":")[2][:12]: f"{name}-{version}"
+    for name in ("web", "db")
+    for version in "12"
+}
+
+
+def text(plan: Plan) -> str:
+    """The plan's text with names in the place of digests."""
+    whole = "\n".join(render(plan))
+    for change in plan.changes:
+        for word, spec in (("OLD", change.old), ("NEW", change.new)):
+            if spec is not None:
+                whole = whole.replace(spec.id, f"{word} {change.service}")
+    for digest, name in MARKS.items():
+        whole = whole.replace(digest, name)
+    return whole.replace(plan.release.rpartition(":")[2][:12], "RELEASE")
+
+
+def test_the_text_of_an_empty_plan():
+    assert text(make(shop(), running(shop()))) == "Project shop: no changes. What runs is what the fleet file says."
+
+
+def test_the_text_of_a_first_plan():
+    assert text(make(shop(), NOTHING)) == (
+        "Project shop, release RELEASE\n"
+        "\n"
+        "  + db: create 1 replica of db as set NEW db\n"
+        "  + web: create 2 replicas of web as set NEW web\n"
+        "\n"
+        "Plan: 2 to create."
+    )
+
+
+def test_the_text_of_changes():
+    kept = [seen(shop("0").spec("web"))]
+    old = shop(replicas=3)
+    found = observation(seen(old.spec("db")), seen(old.spec("web")), kept=kept)
+    plan = make(shop("2", db="2"), found)
+    assert text(plan) == (
+        "Project shop, release RELEASE\n"
+        "\n"
+        "+/- db: replace by 1 replica of db as set NEW db, stop-first; OLD db is kept\n"
+        "      image db-1 -> db-2\n"
+        "      the sets share a volume that they write: the old one stops before the new one starts,\n"
+        "      so the service does not answer until the new set is ready\n"
+        "-/+ web: replace by 2 replicas of web as set NEW web, start-first; OLD web is kept\n"
+        "      image web-1 -> web-2\n"
+        "      replicas 3 -> 2\n"
+        f"  - kept sets that nothing comes back to: {kept[0].id}\n"
+        "\n"
+        "Plan: 2 to replace, 1 kept set to remove."
+    )
+
+
+def test_the_text_of_removals_repairs_and_returns():
+    full = release(service("web"), service("api"), service("db"))
+    found = observation(
+        seen(full.spec("web"), there=[]), seen(full.spec("api")), seen(release(service("db"), version="2").spec("db")),
+        kept=[seen(full.spec("db"))],
+    )  # fmt: skip
+    assert text(make(release(service("web"), service("db")), found)) == (
+        "Project shop, release RELEASE\n"
+        "\n"
+        "  ~ web: start the missing replicas of set OLD web\n"
+        "      replicas are missing\n"
+        "-/+ db: return to 1 replica of db as set NEW db, start-first; OLD db is kept\n"
+        "      image db-2 -> db-1\n"
+        "  - api: remove set OLD api (1 replica); it is no longer in the fleet file\n"
+        "\n"
+        "Plan: 1 to replace, 1 to repair, 1 to remove."
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_summary_counts(count: int):
+    kept = [seen(shop(f"old {n}").spec("web")) for n in range(count)]
+    found = observation(seen(shop().spec("db")), seen(shop().spec("web")), kept=kept)
+    assert (
+        summary(make(shop(), found)) == f"Plan: 2 unchanged, {count} kept {'set' if count == 1 else 'sets'} to remove."
+    )
