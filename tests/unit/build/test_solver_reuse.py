@@ -1,4 +1,4 @@
-"""What runs, what is reused, what happens at a failure: the solver over steps in memory and the real records."""
+"""Dockerfiles and their edits, solved over steps in memory and real records: what runs again and what does not."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from bennu.build.progress import Broken, Cached, Finished, Output, Started
-from bennu.errors import Failed, NotFound
-from tests.unit.build.memory_steps import World, lower_text
+from bennu.build.progress import Cached
+from bennu.errors import NotFound
+from tests.unit.build.memory_steps import World
 
 CHAIN = "FROM debian\nENV A=1\nRUN one\nCOPY src /src/\nRUN two\n"
 TWO_STAGES = """\
@@ -30,23 +30,7 @@ def world(tmp_path):
     found.database.close()
 
 
-def kinds(world):
-    return [type(event).__name__ for event in world.events]
-
-
 class TestReuse:
-    def test_everything_runs_once_and_then_nothing(self, world):
-        first = world.build(CHAIN, {"src/a": "1"})
-        assert world.ran == ["COPY src /src/", "RUN one", "RUN two"]
-        assert world.build(CHAIN, {"src/a": "1"}) == first
-        assert world.ran == []
-        assert kinds(world) == ["Cached"] * 4
-
-    def test_an_edit_runs_what_reads_it_and_what_stands_on_that(self, world):
-        world.build(CHAIN, {"src/a": "1"})
-        world.build(CHAIN, {"src/a": "2"})
-        assert world.ran == ["COPY src /src/", "RUN two"]
-
     def test_a_file_that_nobody_copies_is_no_edit(self, world):
         world.build(CHAIN, {"src/a": "1"})
         world.build(CHAIN, {"src/a": "1", "README": "new"})
@@ -83,10 +67,6 @@ class TestReuse:
         world.build(text + "COPY --from=b /ran/one /b/\n")
         assert world.ran.count("RUN one") == 1
 
-    def test_what_the_target_does_not_need_is_not_built(self, world):
-        world.build("FROM debian AS a\nRUN one\nFROM debian AS b\nRUN two\n", target="a")
-        assert world.ran == ["RUN one"]
-
     def test_a_copy_from_a_stage_needs_neither_its_tree_nor_its_content_when_nothing_changed(self, world):
         world.build(TWO_STAGES, {"src/a": "1"})
         world.build(TWO_STAGES, {"src/a": "1"})
@@ -100,34 +80,6 @@ class TestReuse:
         assert world.ran == ["COPY out /out/", "RUN other"]
         world.build(text.replace("RUN one", "RUN other"), {"out/f": "same"})
         assert (world.ran, world.executor.read["stage"]) == ([], 0), "the other way to the same content is remembered"
-
-    def test_without_the_cache_everything_runs_and_supersedes(self, world):
-        text = "FROM debian\nRUN date\nRUN two\n"
-        first = world.build(text)
-        second = world.build(text, use_cache=False)
-        assert world.ran == ["RUN date", "RUN two"]
-        assert second != first
-        assert world.build(text) == second
-        assert world.ran == []
-
-    def test_a_result_whose_tree_is_gone_is_made_again(self, world):
-        first = world.build(CHAIN, {"src/a": "1"})
-        for snapshot in reversed(list(world.snapshots.walk())):
-            world.snapshots.remove(snapshot)
-        assert world.build(CHAIN, {"src/a": "1"}) == first
-        assert world.ran == ["COPY src /src/", "RUN one", "RUN two"]
-
-
-class TestEvents:
-    def test_a_step_that_runs(self, world):
-        world.build("FROM debian\nRUN one\n")
-        assert [type(event) for event in world.events] == [Cached, Started, Output, Finished]
-        assert world.events[1].label == "[2/2] RUN one"
-
-    def test_numbers_follow_the_order_of_the_graph(self, world):
-        world.build(CHAIN, {"src/a": "1"})
-        numbers = [event.number for event in world.events if isinstance(event, Started)]
-        assert numbers == sorted(numbers)
 
 
 class TestAtOnce:
@@ -150,53 +102,6 @@ class TestAtOnce:
         world.build(f"{text}COPY --from=b /ran /b/\n")
         world.build(f"{text}COPY --from=b /ran /b/\nRUN more\n")
         assert world.ran == ["RUN more"]
-
-    def test_two_builds_share_what_both_need(self, world):
-        lowered = lower_text(CHAIN, {})
-        executors = [world.new_executor({"src/a": "1"}) for _ in range(2)]
-        meet = threading.Barrier(2, timeout=20)
-
-        def build(executor):
-            solver = world.solver(lowered, executor)
-            meet.wait()
-            solver.solve(lowered.result)
-
-        threads = [threading.Thread(target=build, args=(executor,)) for executor in executors]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert sorted((executors[0].ran + executors[1].ran).values()) == [1, 1, 1]
-
-
-class TestFailure:
-    def test_the_first_one_is_raised_and_nothing_is_recorded(self, world):
-        executor = world.new_executor({"src/a": "1"})
-        executor.fail = "two"
-        with pytest.raises(Failed, match="exit status 3"):
-            world.build(CHAIN, executor=executor)
-        assert isinstance(world.events[-1], Broken)
-        world.build(CHAIN, {"src/a": "1"})
-        assert world.ran == ["RUN two"], "what had run before is not lost"
-
-    def test_it_cancels_what_runs_beside_it(self, world):
-        executor = world.new_executor({"src/a": "1"})
-        executor.fail = "compile"
-        running = threading.Event()
-        ended = []
-
-        def during(step, cancel):
-            if step.arguments[-1] == "prepare":
-                running.set()
-                ended.append(cancel.wait(20))
-            elif step.arguments[-1] == "compile":
-                running.wait(20)
-
-        executor.during = during
-        with pytest.raises(Failed, match="exit status 3"):
-            world.build(TWO_STAGES, executor=executor)
-        assert ended == [True]
-        assert {event.cancelled for event in world.events if isinstance(event, Broken)} == {False, True}
 
 
 LINES = (
