@@ -28,6 +28,8 @@ from bennu.errors import BennuError, Conflict
 from bennu.host import locks
 
 PARALLEL: Final = 8
+NOTICE_SECONDS: Final = 0.5
+"""A Ctrl-C in the instant before a wait begins is noticed when the wait ends: so waits are short."""
 AGENT: Final = "bennu agent run"
 """What the agent's author line holds: it takes up dead rollouts and stops kept sets, and is soon done."""
 
@@ -213,7 +215,9 @@ class _Run:
     def _wait(self, waiting: set[Future[tuple[Receipt, float]]]) -> set[Future[tuple[Receipt, float]]]:
         while True:
             try:
-                return wait(waiting, return_when=FIRST_COMPLETED).done
+                done = wait(waiting, timeout=NOTICE_SECONDS, return_when=FIRST_COMPLETED).done
+                if done:
+                    return done
             except KeyboardInterrupt:
                 if self._cancel.is_set():
                     raise

@@ -17,7 +17,7 @@ from bennu.compose.canonical import canonical_json
 from bennu.compose.model import Service, Value, Volume
 from bennu.deploy.release import Release
 from bennu.digest import Digest
-from bennu.engine.base import Observation, SetId, SetSpec
+from bennu.engine.base import Observation, SetId, SetObservation, SetSpec
 
 Kind = Literal["create", "replace", "remove", "keep", "repair"]
 Order = Literal["start-first", "stop-first"]
@@ -26,9 +26,9 @@ Order = Literal["start-first", "stop-first"]
 class Change(Value, frozen=True, kw_only=True, omit_defaults=True):
     """What happens to one service.
 
-    ``repair``: the active set has lost replicas and gets them again. ``old``: the set that is active now. ``new``: the
-    set that will be; None for ``remove``. ``returns``: the new set is there already, kept from an earlier revision.
-    ``reasons``: what differs, one line each, for people.
+    ``repair``: the active set has lost replicas, or none of it runs: it is completed and started. ``old``: the set
+    that is active now. ``new``: the set that will be; None for ``remove``. ``returns``: the new set is there already,
+    kept from an earlier revision. ``reasons``: what differs, one line each, for people.
     """
 
     service: str
@@ -85,7 +85,12 @@ def make(
     """
     numbers = generations or {}
     waves = release.waves()
-    changes = [_change(release.spec(name, numbers.get(name, 0)), observation) for wave in waves for name in wave]
+    jobs = _jobs(release)
+    changes = [
+        _change(release.spec(name, numbers.get(name, 0)), observation, is_job=name in jobs)
+        for wave in waves
+        for name in wave
+    ]
     gone = [
         Change(service=service, kind="remove", old=found.spec, reasons=("no longer in the fleet file",))
         for service in sorted(observation.active)
@@ -106,7 +111,17 @@ def make(
     )
 
 
-def _change(new: SetSpec, observation: Observation) -> Change:
+def _jobs(release: Release) -> set[str]:
+    """The services that have to end: others wait for their completion."""
+    return {
+        name
+        for entry in release.services.values()
+        for name, dependency in entry.service.depends_on.items()
+        if dependency.condition == "service_completed_successfully"
+    }
+
+
+def _change(new: SetSpec, observation: Observation, *, is_job: bool) -> Change:
     name = new.service.name
     found = observation.active_set(name)
     old = found.spec if found else None
@@ -114,14 +129,23 @@ def _change(new: SetSpec, observation: Observation) -> Change:
     if old is None:
         return Change(service=name, kind="create", new=new, returns=returns, reasons=("not running yet",))
     if old.id == new.id:
-        whole = found is not None and len(found.replicas) == new.replicas
-        if whole:
+        reason = None if found is None else _wanting(found, is_job=is_job)
+        if reason is None:
             return Change(service=name, kind="keep", old=old, new=new)
-        return Change(service=name, kind="repair", old=old, new=new, returns=True, reasons=("replicas are missing",))
+        return Change(service=name, kind="repair", old=old, new=new, returns=True, reasons=(reason,))
     order: Order = "stop-first" if old.service.writes_shared_state or new.service.writes_shared_state else "start-first"
     return Change(
         service=name, kind="replace", order=order, old=old, new=new, returns=returns, reasons=_reasons(old, new)
     )
+
+
+def _wanting(found: SetObservation, *, is_job: bool) -> str | None:
+    """What an active set lacks. Single replicas that ended are the agent's affair."""
+    if len(found.replicas) < found.spec.replicas:
+        return "replicas are missing"
+    if found.replicas and not is_job and all(replica.state in {"created", "exited"} for replica in found.replicas):
+        return "none of its replicas runs"
+    return None
 
 
 def _reasons(old: SetSpec, new: SetSpec) -> tuple[str, ...]:

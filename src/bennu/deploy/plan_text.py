@@ -66,7 +66,7 @@ def _headline(change: Change) -> str:
     if change.kind == "create":
         return f"create {what}"
     if change.kind == "repair":
-        return f"start the missing replicas of set {new.id}"
+        return f"start what is missing of set {new.id}"
     assert old is not None
     verb = "return to" if change.returns else "replace by"
     order = "start-first" if change.order == "start-first" else "stop-first"

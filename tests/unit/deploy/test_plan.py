@@ -75,8 +75,19 @@ def test_values_of_variables_are_not_shown():
 def test_a_lost_replica_is_repaired_and_an_ended_one_is_the_agents_affair():
     lost = observation(seen(shop().spec("db")), seen(shop().spec("web"), there=[2]))
     assert kinds(make(shop(), lost)) == {"db": "keep", "web": "repair"}
-    ended = observation(seen(shop().spec("db")), seen(shop().spec("web"), state="exited"))
-    assert make(shop(), ended).is_empty
+    some = seen(shop().spec("web"))
+    ended = msgspec.structs.replace(some.replicas[0], state="exited")
+    some = msgspec.structs.replace(some, replicas=(ended, some.replicas[1]))
+    assert make(shop(), observation(seen(shop().spec("db")), some)).is_empty
+
+
+def test_a_set_of_which_nothing_runs_is_repaired_but_a_job_has_ended():
+    down = observation(seen(shop().spec("db"), state="exited"), seen(shop().spec("web")))
+    assert kinds(make(shop(), down)) == {"db": "repair", "web": "keep"}
+    assert make(shop(), down).change("db").reasons == ("none of its replicas runs",)
+    staged = release(service("migrate"), service("web", needs={"migrate": "service_completed_successfully"}))
+    done = observation(seen(staged.spec("migrate"), state="exited"), seen(staged.spec("web")))
+    assert make(staged, done).is_empty
 
 
 def test_a_service_that_left_the_file_is_removed():
@@ -201,7 +212,7 @@ def test_the_text_of_removals_repairs_and_returns():
     assert text(make(release(service("web"), service("db")), found)) == (
         "Project shop, release RELEASE\n"
         "\n"
-        "  ~ web: start the missing replicas of set OLD web\n"
+        "  ~ web: start what is missing of set OLD web\n"
         "      replicas are missing\n"
         "-/+ db: return to 1 replica of db as set NEW db, start-first; OLD db is kept\n"
         "      image db-2 -> db-1\n"
