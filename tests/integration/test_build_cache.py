@@ -221,3 +221,18 @@ def test_a_failed_build_leaves_nothing_and_keeps_what_succeeded(box, builds):
     told = Told()
     builds.build(dockerfile.replace("exit 1", "exit 0"), told)
     assert "RUN echo good > /good" in told.cached
+
+
+def test_a_build_out_of_the_cache_imports_nothing_that_only_a_run_needs(box, builds):
+    (builds.context / "Dockerfile").write_text(STAGES)
+    program = (
+        "import sys; from bennu.cli.main import main\n"
+        "status = main(['build', '-q', sys.argv[1]], dict(__import__('os').environ))\n"
+        "dear = ('runtime', 'build.running', 'build.copying', 'host.network', 'registry', 'switch')\n"
+        "print(status, sorted(m for m in sys.modules if m.startswith(tuple('bennu.' + d for d in dear))))\n"
+        "print([m for m in ('asyncio', 'rich', 'urllib3', 'yaml', 'concurrent.futures') if m in sys.modules])\n"
+    )
+    for _ in range(2):
+        words = [box.argv()[0], "-c", program, str(builds.context)]
+        done = subprocess.run(words, env=box.environ, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[1:] == ["0 []", "[]"]

@@ -59,11 +59,16 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Built(msgspec.Struct, frozen=True):
-    """The image, what its author should know, and how much of the context was looked at and read."""
+    """The image, what its author should know, and how much was done.
+
+    ``steps`` of which ``ran`` were not found in the cache; entries of the context that were ``walked``, and files that
+    were read to be ``hashed``.
+    """
 
     image: Image
     warnings: tuple[graph.Warning, ...]
     steps: int
+    ran: int
     walked: int
     hashed: int
 
@@ -123,7 +128,7 @@ class Builder:
             config = self._dated(lowered.config, tree, request.epoch)
             image = self._images.create(config, tree, names=request.names, durable=False)
         steps = len(lowered.graph.needed(lowered.result))
-        return Built(image, lowered.warnings, steps, executor.walked, executor.hashed)
+        return Built(image, lowered.warnings, steps, solver.ran, executor.walked, executor.hashed)
 
     def _lower(self, request: BuildRequest, path: Path) -> Lowered:
         text = request.text if request.text is not None else _read(path)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bennu.build.contents import FileDigests, content_digest
 from bennu.build.graph import Base, Copy, Graph, MakeDirectory, Run, Vertex
-from bennu.build.source import Selection, SourceTree
+from bennu.build.source import MissingSource, Selection, SourceTree
 from bennu.config import Settings
 from bennu.digest import Digest
 from bennu.dockerfile.source import Span
@@ -172,7 +172,8 @@ def _placed(span: Span | None) -> Iterator[None]:
     except (NotFound, Invalid, Conflict) as error:
         if span is None or (isinstance(error, Invalid) and error.line is not None):
             raise
-        placed = span.unsupported if isinstance(error, Unsupported) else span.invalid
+        place = span.narrow(error.written) if isinstance(error, MissingSource) else span
+        placed = place.unsupported if isinstance(error, Unsupported) else place.invalid
         raise placed(error.message, error.hint) from error
     except OSError as error:
         if span is None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from bennu.build.progress import Event, Output
+from bennu.build.progress import Broken, Event, Output
 from bennu.config import Settings
 from bennu.host.files import remove_tree
 
@@ -20,12 +20,16 @@ KEPT: Final = 20
 
 
 class BuildLogs:
-    """A listener that writes each step's output to ``<number>.log``. Makes its directory when there is something."""
+    """A listener that writes each step's output to ``<number>.log``. Makes its directory when there is something.
+
+    ``broken`` is the number of the step that failed.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._parent = settings.builds
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         self.directory = self._parent / f"{stamp}-{os.getpid()}-{os.urandom(2).hex()}"
+        self.broken: int | None = None
         self._files: dict[int, BinaryIO] = {}
         self._lock = threading.Lock()
 
@@ -40,6 +44,8 @@ class BuildLogs:
 
     def __call__(self, event: Event) -> None:
         """Append what a step wrote."""
+        if isinstance(event, Broken) and not event.cancelled:
+            self.broken = event.number
         if isinstance(event, Output):
             with self._lock:
                 self._file(event.number).write(event.data)

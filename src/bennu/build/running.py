@@ -17,7 +17,7 @@ from typing import Final
 from bennu.build.graph import SCRIPTS, Run, Vertex
 from bennu.build.trees import clamp_times, mounted
 from bennu.config import Settings
-from bennu.errors import BennuError, Failed, Invalid, NotFound
+from bennu.errors import BennuError, Failed
 from bennu.host import files, process
 from bennu.host.files import read_in_root
 from bennu.runtime.networks import DEFAULT, Networks
@@ -66,7 +66,7 @@ class Runner:
     ) -> None:
         tail = _Tail(output)
         rootfs = self._snapshots.mounts(active)
-        user = self._user(vertex, step, active)
+        user = self._user(step, active)
         what = Process(
             args=step.arguments,
             env=_environment(step, user),
@@ -88,19 +88,17 @@ class Runner:
                     input=step.input.encode(),
                 )
             except Failed as error:
-                raise failure(vertex, step, error.status, (*tail.lines(), *error.tail, error.message)) from error
+                reasons = () if any(line and line in error.message for line in tail.lines()) else (error.message,)
+                raise failure(vertex, step, error.status, (*tail.lines(), *error.tail, *reasons)) from error
         if cancel.is_set():
             raise Failed("cancelled", status=CANCELLED)
         if status:
             raise failure(vertex, step, status, tail.lines())
 
-    def _user(self, vertex: Vertex, step: Run, active: ActiveSnapshot) -> User:
+    def _user(self, step: Run, active: ActiveSnapshot) -> User:
         with mounted(self._settings, self._snapshots.mounts(active, readonly=True)) as read:
             passwd, group = read(lambda root: (_text(root, "etc/passwd"), _text(root, "etc/group")))
-        try:
-            return resolve_user(step.user, passwd, group)
-        except NotFound as error:
-            raise _at(vertex, error) from error
+        return resolve_user(step.user, passwd, group)
 
     @contextmanager
     def _script(self, step: Run) -> Iterator[tuple[MountPoint, ...]]:
@@ -160,14 +158,8 @@ class _Tail:
 def failure(vertex: Vertex, step: Run, status: int, tail: tuple[str, ...]) -> Failed:
     """The error of a RUN that failed: where it stands, what ran, how it ended, its last lines."""
     where = "" if vertex.span is None else f"{vertex.span.file}:{vertex.span.line}:{vertex.span.column}: "
-    what = step.arguments[-1] if len(step.arguments) == 3 else " ".join(step.arguments)
-    first = what.strip().splitlines()[0] if what.strip() else what
     return Failed(
-        f"{where}{vertex.label.split(']')[0]}] {first!r} ended with exit status {status}",
-        "the lines above are its last output; the whole log of each step is kept, see `bennu build --help`",
-        command=step.arguments,
-        status=status,
-        tail=tail,
+        f"{where}{vertex.label} ended with exit status {status}", command=step.arguments, status=status, tail=tail
     )
 
 
@@ -179,10 +171,3 @@ def _environment(step: Run, user: User) -> tuple[str, ...]:
 
 def _text(root: Path, path: str) -> str:
     return (read_in_root(root, path) or b"").decode("utf-8", "replace")
-
-
-def _at(vertex: Vertex, error: BennuError) -> BennuError:
-    span = vertex.span
-    if span is None:
-        return error
-    return Invalid(error.message, error.hint, file=span.file, line=span.line, column=span.column)

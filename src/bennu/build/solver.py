@@ -93,6 +93,7 @@ class Solver:
         self._lock = threading.Lock()
         self._begun: list[threading.Thread] | None = None
         self.used: set[Digest] = set()
+        self.ran = 0
 
     def solve(self, result: int) -> CommittedSnapshot:
         """The tree of a vertex. Raises what the first failing step raised; Ctrl-C ends every step first."""
@@ -283,7 +284,9 @@ class Solver:
 
     def _execute(self, index: int, vertex: Vertex, trees: tuple[CommittedSnapshot | None, ...]) -> CommittedSnapshot:
         number = self._numbers[index]
-        self._told.add(index)
+        with self._lock:
+            self._told.add(index)
+            self.ran += 1
         started = time.monotonic()
         self._tell(Started(number, vertex.label))
 
@@ -294,9 +297,8 @@ class Solver:
             tree = self._executor.run(vertex, trees, emit, self._cancel)
         except BaseException as error:
             seconds = time.monotonic() - started
-            reason = error.message if isinstance(error, BennuError) else str(error) or type(error).__name__
             cancelled = self._cancel.is_set()
-            self._tell(Broken(number, vertex.label, seconds=seconds, reason=reason, cancelled=cancelled))
+            self._tell(Broken(number, vertex.label, seconds=seconds, reason=_reason(error), cancelled=cancelled))
             self._fail(error)
             raise
         self._tell(Finished(number, vertex.label, seconds=time.monotonic() - started))
@@ -340,6 +342,13 @@ class Solver:
 
     def _tell(self, event: Event) -> None:
         self._listener(event)
+
+
+def _reason(error: BaseException) -> str:
+    """Why a step failed, for a line that names the step already."""
+    if isinstance(error, Failed):
+        return f"exit status {error.status}"
+    return error.message if isinstance(error, BennuError) else str(error) or type(error).__name__
 
 
 class _Task:

@@ -16,13 +16,21 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bennu.build.graph import Copy
-from bennu.dockerfile import ignore
+from bennu.dockerfile import ignore, spelling
 from bennu.dockerfile.ignore import Rules, Verdict
 from bennu.dockerfile.match import Pattern, has_wildcards, split_wildcards
 from bennu.errors import NotFound, Unsupported
 from bennu.host import files
 
 _NO_RULES: Final = Rules(())
+
+
+class MissingSource(NotFound):
+    """A source that is not there, or that is left out; ``written`` as it stands in the instruction."""
+
+    def __init__(self, message: str, hint: str | None, *, written: str) -> None:
+        super().__init__(message, hint)
+        self.written = written
 
 
 class Entry(NamedTuple):
@@ -73,16 +81,17 @@ class SourceTree:
         self.keeps_owners = keeps_owners
 
     def select(self, step: Copy) -> Selection:
-        """What a step takes. ``NotFound`` for a source that is not there."""
+        """What a step takes. ``MissingSource`` for a source that is not there."""
         exclude = Rules(step.exclude) if step.exclude else _NO_RULES
         items: list[Item] = []
         with files.directory(self.root) as fd:
             for written in step.sources:
                 source = posixpath.normpath("/" + written).lstrip("/")
                 if has_wildcards(source):
-                    found = [self._item(fd, path, exclude, chosen=False) for path in sorted(self._matches(fd, source))]
+                    matches = sorted(self._matches(fd, source))
+                    found = [self._item(fd, path, exclude, written, chosen=False) for path in matches]
                 else:
-                    found = [self._item(fd, source, exclude, chosen=True)]
+                    found = [self._item(fd, source, exclude, written, chosen=True)]
                 items += filter(None, found)
         return Selection(items, self.keeps_owners, str(self.root))
 
@@ -120,15 +129,15 @@ class SourceTree:
     def _absolute(self, path: str) -> str:
         return os.path.join(self.root, path) if path else str(self.root)
 
-    def _item(self, root: int, source: str, exclude: Rules, *, chosen: bool) -> Item | None:
-        """A source with what is in it. Where ``.dockerignore`` leaves it out: ``NotFound`` if it was ``chosen`` by
-        its name, else None.
+    def _item(self, root: int, source: str, exclude: Rules, written: str, *, chosen: bool) -> Item | None:
+        """A source with what is in it. Where ``.dockerignore`` leaves it out: ``MissingSource`` if it was ``chosen``
+        by its name, else None.
         """
         above = self._verdict(source)
         real = self._resolve(root, source)
         if real is None:
             if chosen or not above.excluded:  # a link that a wildcard found and that leads nowhere
-                raise self._missing(source, excluded=False)
+                raise self._missing(root, source, written)
             return None
         verdict = self._verdict(real)
         absolute = self._absolute(real)
@@ -143,7 +152,7 @@ class SourceTree:
         is_kept_by_content = is_directory and verdict.descend and len(entries) > 1
         if (verdict.excluded or (above.excluded and real != source)) and not is_kept_by_content:
             if chosen:
-                raise self._missing(source, excluded=True)
+                raise self._left_out(source, written)
             return None
         return Item(posixpath.basename(source), entries)
 
@@ -154,15 +163,26 @@ class SourceTree:
             verdict = self.rules.verdict("/".join(parts[:depth]), verdict)
         return verdict
 
-    def _missing(self, source: str, *, excluded: bool) -> NotFound:
-        if excluded:
-            return NotFound(
-                f"{'/' + source!r} is left out of {self.what} by .dockerignore",
-                "add a pattern with ! that takes it back",
-            )
-        return NotFound(
-            f"{'/' + source!r} is not in {self.what}", f"paths start at {self.root}" if not self.keeps_owners else None
+    def _left_out(self, source: str, written: str) -> MissingSource:
+        return MissingSource(
+            f"{'/' + source!r} is left out of {self.what} by .dockerignore",
+            "add a pattern with ! that takes it back",
+            written=written,
         )
+
+    def _missing(self, root: int, source: str, written: str) -> MissingSource:
+        """The error, with the nearest name that is there."""
+        parent, name = posixpath.split(source)
+        real = self._resolve(root, parent)
+        directory = None if real is None else self._absolute(real)
+        names = sorted(os.listdir(directory)) if directory and os.path.isdir(directory) else ()
+        guess = spelling.nearest(name, [each for each in names if each != name])
+        hint = None
+        if guess is not None:
+            hint = f"did you mean {posixpath.join('/', parent, guess)}?"
+        elif not self.keeps_owners:
+            hint = f"paths start at {self.root}"
+        return MissingSource(f"{'/' + source!r} is not in {self.what}", hint, written=written)
 
 
 class _Walk:

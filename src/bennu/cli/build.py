@@ -59,6 +59,7 @@ def run(args: Arguments, context: Context) -> int:
     from bennu.build.logs import BuildLogs
     from bennu.build.progress import together
     from bennu.cli.build_progress import renderer
+    from bennu.errors import Failed
     from bennu.wiring import Runtime
 
     started = time.monotonic()
@@ -67,6 +68,10 @@ def run(args: Arguments, context: Context) -> int:
     with Runtime(context.settings) as runtime, BuildLogs(context.settings) as logs:
         try:
             built = runtime.builder.build(request, together(logs, shown))
+        except Failed as error:
+            if logs.broken is not None and logs.path(logs.broken).exists():
+                error.hint = f"its whole output is in {logs.path(logs.broken)}"
+            raise
         finally:
             shown.close()
     if args.iidfile:
@@ -84,9 +89,11 @@ def _summary(built: Built, seconds: float, context: Context) -> None:
         context.say(f"{warning.span.file}:{warning.span.line}:{warning.span.column}: warning: {warning.message}")
     image = built.image
     layers = len(image.layers)
+    name = f"{image.shown} {image.id[:19]}" if image.names else image.id[:19]
+    reused = built.steps - built.ran
     context.say(
-        f"{image.shown} {image.id[:19]}: {layers} {'layer' if layers == 1 else 'layers'}, {size(image.size_bytes)}, "
-        f"{built.steps} {'step' if built.steps == 1 else 'steps'} in {clock(seconds)}"
+        f"{name}: {layers} {'layer' if layers == 1 else 'layers'}, {size(image.size_bytes)}; "
+        f"{built.steps} {'step' if built.steps == 1 else 'steps'}, {reused} from the cache, in {clock(seconds)}"
     )
 
 

@@ -215,7 +215,7 @@ def test_a_failure_is_raised_ends_the_others_and_is_told(store):
     with pytest.raises(Failed, match="it is bad"):
         build.solve(store, steps, result)
     broken = {event.label: event for event in build.events if isinstance(event, Broken)}
-    assert broken["bad"].reason == "it is bad"
+    assert broken["bad"].reason == "exit status 3"
     assert broken["long"].cancelled
     assert steps.ran == {"long": 1, "bad": 1}
 
