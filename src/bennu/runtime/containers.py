@@ -295,7 +295,8 @@ class Containers:
 
     def _stray_ids(self) -> set[str]:
         present = set(_entries(self.settings.containers))
-        present |= {one for one in _entries(self.settings.run / "containers") if len(one) == 2 * ID_BYTES}
+        running = {name.removesuffix(".lock") for name in _entries(self.settings.run / "containers")}
+        present |= {one for one in running if len(one) == 2 * ID_BYTES}
         for runtime in _entries(self.settings.run / "oci"):
             present |= {one for one in _entries(state_root(self.settings, runtime)) if len(one) == 2 * ID_BYTES}
         prefix = cgroup_prefix(self.settings)
