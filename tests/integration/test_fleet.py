@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from bennu.config import Settings
 from bennu.deploy.rollout import FINAL, NEXT, State
 from bennu.host import locks
+from bennu.host.network import free_port
 from tests.integration.fleet_world import PROJECT, FleetWorld, fleet_world, wait_for
 from tests.integration.run_world import eventually
 from tests.integration.switch_load import Load
@@ -30,7 +32,7 @@ BROKEN = {
         """[sh, -c, "echo warming up; exec sleep 1000"]""",
         ["did not become healthy", "wget -qO /dev/null http://127.0.0.1/", "ended with 1", " | warming up"],
     ),
-    "missing command": ("[no-such-program]", ["no-such-program"]),
+    "missing command": ("[no-such-program]", ["replica web.", "no-such-program"]),
 }
 
 
@@ -183,6 +185,72 @@ def test_a_second_deploy_says_who_is_at_it(standing: FleetWorld):
     (gate / "open").touch()
     assert [wait_for(each)[0] for each in (first, third)] == [0, 0]
     fleet.assert_whole(web=1, db=1)
+
+
+COMING = """\
+  api:
+    image: web:v3
+    command: [httpd, -f, -p, "80", -h, /srv]
+    expose: ["80"]
+    depends_on: {migrate: {condition: service_completed_successfully}}
+    stop_signal: SIGKILL
+  migrate:
+    image: web:v1
+    command: [sh, -c, "echo done > /data/migrated"]
+    volumes: [data:/data]
+    restart: "no"
+volumes:
+  data:
+"""
+
+
+def test_services_come_and_go(fleet: FleetWorld):
+    fleet.write("v1", replicas=1)
+    fleet.apply()
+    web = fleet.observe().active["web"]
+    fleet.write("v1", replicas=1, extra=COMING)
+    fleet.apply()
+    seen = fleet.observe()
+    assert seen.active["web"] == web  # it has not been touched, and yet it knows the new names
+    assert fleet.succeed("exec", "web.1", "wget", "-qO-", "http://api/").stdout == "v3"
+    (job,) = seen.sets[seen.active["migrate"]].replicas
+    assert (job.state, job.exit_status) == ("exited", 0)
+    assert "no changes" in fleet.apply().stdout
+    assert fleet.observe().sets[seen.active["migrate"]].replicas == (job,)  # it ran once
+
+    before, fleet.port = fleet.port, free_port("127.0.0.1")
+    fleet.write("v1", replicas=2)
+    done = fleet.apply()
+    assert "- api: remove" in done.stdout
+    fleet.assert_whole(web=2)
+    assert fleet.serves("v1")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", before))
+    hosts = fleet.succeed("exec", "web.2", "cat", "/etc/hosts").stdout
+    assert re.search(r"\sweb$", hosts, re.MULTILINE)
+    assert not re.search(r"\s(api|migrate)$", hosts, re.MULTILINE)
+
+    fleet.succeed("rollback", "--yes")
+    assert fleet.observe().active.keys() == {"web", "api", "migrate"}
+    assert fleet.succeed("exec", "web.1", "wget", "-qO-", "http://api/").stdout == "v3"
+    fleet.succeed("down", "--yes", "--volumes")
+    assert fleet.bennu("ps", "--all", "--quiet").stdout == ""
+
+
+def test_a_port_that_is_taken_changes_nothing(standing: FleetWorld):
+    fleet = standing
+    fleet.apply()
+    before = fleet.observe()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port, fleet.port = fleet.port, other.getsockname()[1]
+        fleet.write_with_db("v2", tune="2", replicas=1)
+        fleet.port = port
+        done = fleet.bennu("apply", "--yes")
+    assert done.returncode != 0
+    assert "in use" in done.stderr
+    assert fleet.observe().active == before.active
+    assert fleet.serves("v1")
+    fleet.assert_whole(web=3, db=1)
 
 
 # every state of the rollout's own table that has something to do; the end of each is the beginning of the next
