@@ -29,6 +29,8 @@ from bennu.host import locks, process
 LONGEST_SECONDS: Final = 30.0
 START_SECONDS: Final = 5.0
 IDLE_ROUNDS: Final = 2
+PAUSE_SECONDS: Final = 1.0
+TROUBLE: Final = (BennuError, OSError, sqlite3.Error)
 MakeDeployer = Callable[[str], Deployer]
 
 
@@ -69,11 +71,16 @@ class Agent:
         ):
             idle = 0
             while not self._stop.is_set():
-                due = self._round(time.time())
-                idle = 0 if self._engine.projects() else idle + 1
-                if self._until_idle and idle >= IDLE_ROUNDS:
-                    return
-                self._engine.watch(max(0.0, min(due, LONGEST_SECONDS if not idle else 1.0)), wake.fileno())
+                try:
+                    due = self._round(time.time())
+                    idle = 0 if self._engine.projects() else idle + 1
+                    if self._until_idle and idle >= IDLE_ROUNDS:
+                        return
+                    self._engine.watch(max(0.0, min(due, LONGEST_SECONDS if not idle else 1.0)), wake.fileno())
+                    self._trouble.pop("", None)
+                except TROUBLE as error:  # a full disk, a database that is locked: whoever keeps the clock stays
+                    self._complain("", error)
+                    self._stop.wait(PAUSE_SECONDS)
                 _drain(wake)
 
     def _round(self, now: float) -> float:
@@ -82,13 +89,17 @@ class Agent:
             try:
                 due = min(due, self._engine.tend(project, now), self._keep(project, now))
                 self._trouble.pop(project, None)
-            except (BennuError, OSError, sqlite3.Error) as error:  # one project's trouble must not stop the others
-                message = error.message if isinstance(error, BennuError) else str(error)
-                if self._trouble.get(project) != message:
-                    self._trouble[project] = message
-                    self._reporter.say(f"{project}: {message}")
-                due = min(due, 1.0)
+            except TROUBLE as error:  # one project's must not stop the others
+                self._complain(project, error)
+                due = min(due, PAUSE_SECONDS)
         return due
+
+    def _complain(self, project: str, error: Exception) -> None:
+        """Say a trouble, once as long as it stays the same."""
+        message = error.message if isinstance(error, BennuError) else str(error)
+        if self._trouble.get(project) != message:
+            self._trouble[project] = message
+            self._reporter.say(f"{project}: {message}" if project else message)
 
     def _keep(self, project: str, now: float) -> float:
         deployer = self._deployer(project)

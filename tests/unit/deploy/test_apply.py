@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from bennu.config import Settings
+from bennu.deploy import agent as agent_module
 from bennu.deploy.agent import Agent
 from bennu.deploy.apply import AGENT, Deployer, Outcome
 from bennu.deploy.history import History
@@ -504,6 +505,22 @@ def test_one_projects_trouble_is_said_once_and_does_not_stop_the_others(tended: 
     tended.engine.crash(PROJECT, "web", 1)
     listener = run_agent(tended, rounds=4)
     assert listener.lines == ["ailing: its disk is gone"]
+    assert tended.runs(shop())
+
+
+def test_the_agent_outlives_trouble_with_the_whole_engine(tended: Fleet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(agent_module, "PAUSE_SECONDS", 0.0)
+    tended.apply(shop())
+    tended.engine.crash(PROJECT, "web", 1)
+    projects, calls = tended.engine.projects, iter(range(100))
+
+    def failing() -> tuple[str, ...]:
+        if next(calls) < 4:
+            raise sqlite3.OperationalError("database is locked")
+        return projects()
+
+    tended.engine.projects = failing
+    assert run_agent(tended).lines == ["database is locked"]
     assert tended.runs(shop())
 
 
