@@ -163,7 +163,8 @@ with Runtime(Settings.from_environ({"BENNU_ROOT": root})) as runtime:
 """
 
 START_STEPS = [
-    "bennu.runtime.starting:clear!",
+    "bennu.runtime.starting:Starter._prepare!",
+    "bennu.runtime.starting:Starter._connect!",
     "bennu.runtime.starting:_Start._mount!",
     "bennu.runtime.starting:_Start._write_bundle!",
     "bennu.host.cgroups:separated",

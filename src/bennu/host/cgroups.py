@@ -111,6 +111,9 @@ def remove(name: str, *, kill: bool = False) -> None:
 
     ``OSError`` (EBUSY) if processes are left in it.
     """
+    tried = [_removed(hierarchy / name) for hierarchy in hierarchies()]
+    if all(tried):  # nobody in it, as most often
+        return
     for attempt in range(KILL_ATTEMPTS):
         if kill:
             _kill(name)
@@ -166,11 +169,11 @@ def _pids(group: Path) -> Iterator[int]:
 
 def _removed(group: Path) -> bool:
     try:
-        group.rmdir()
+        os.rmdir(group)
     except FileNotFoundError:
         return True
     except OSError as error:
-        if error.errno != errno.EBUSY:
+        if error.errno not in {errno.EBUSY, errno.ENOTEMPTY}:
             raise
         return False
     return True

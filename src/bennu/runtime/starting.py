@@ -71,8 +71,9 @@ class Starter(msgspec.Struct, frozen=True):
             raise
 
     def _prepare(self, record: Record, place: Place, before: Started | None) -> None:
-        clear(place)
-        remove_tree(place.bundle)
+        if place.bundle.exists():  # it is the first thing that a start makes
+            clear(place)
+            remove_tree(place.bundle)
         if record.is_volatile and before is not None and before.boot != process.boot_id():
             remove_tree(place.upper)  # written without a sync before the host went down
             remove_tree(place.work)
