@@ -288,3 +288,14 @@ def test_nothing_but_scratch_is_an_image_without_layers(builds):
 def test_a_built_image_runs(box, builds):
     builds.build('FROM box\nCOPY a.txt /\nCMD ["cat", "/a.txt"]\n', name="runs:1")
     assert box.bennu("run", "--rm", "--network", "none", "runs:1").stdout == "a"
+
+
+def test_the_epoch_is_the_time_of_everything_and_an_argument_for_those_who_ask(builds):
+    dockerfile = (
+        "FROM box\nARG SOURCE_DATE_EPOCH\nWORKDIR /made/here\nCOPY dir /d\nRUN touch /new\n"
+        "RUN echo $SOURCE_DATE_EPOCH $(stat -c %Y /made /made/here /d/one /d/sub /new) > /times\n"
+    )
+    for options in ({"epoch": 12345678}, {"build_args": {"SOURCE_DATE_EPOCH": "12345678"}}):
+        image = builds.build(dockerfile, **options).image
+        assert builds.look(image)["/times"].content == "12345678 " * 5 + "12345678\n"
+        assert image.config.created == "1970-05-23T21:21:18Z"

@@ -24,7 +24,7 @@ from bennu.build.source import SourceTree, load_rules
 from bennu.config import Settings
 from bennu.dockerfile.parser import parse
 from bennu.dockerfile.source import Span
-from bennu.errors import BennuError, NotFound
+from bennu.errors import BennuError, Invalid, NotFound
 from bennu.oci.image_config import History, ImageConfig, chain_ids, rfc3339
 from bennu.oci.platform import platform_of_machine
 from bennu.oci.reference import Reference
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bennu.build.running import Runner
 
 COMMENT: Final = "buildkit.dockerfile.v0"
+EPOCH: Final = "SOURCE_DATE_EPOCH"
 
 
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +97,7 @@ class Builder:
 
     def build(self, request: BuildRequest, listener: Listener) -> Built:
         """Build an image. Errors of the Dockerfile are ``Invalid`` or ``Unsupported`` with their place."""
+        request = _with_epoch(request)
         path = dockerfile_path(request)
         lowered = self._lower(request, path)
         _connect(lowered.graph, request.network)
@@ -168,6 +170,17 @@ def dockerfile_path(request: BuildRequest) -> Path:
     context.
     """
     return request.dockerfile or request.context / "Dockerfile"
+
+
+def _with_epoch(request: BuildRequest) -> BuildRequest:
+    """SOURCE_DATE_EPOCH as a build argument and as the time that bounds the build, whichever of them was given."""
+    text = request.build_args.get(EPOCH)
+    if text is None:
+        given = {} if request.epoch is None else {EPOCH: str(request.epoch)}
+        return msgspec.structs.replace(request, build_args={**request.build_args, **given})
+    if not text.isdecimal():
+        raise Invalid(f"build argument {EPOCH} is {text!r}, which is not a number of seconds since 1970")
+    return msgspec.structs.replace(request, epoch=int(text))
 
 
 def _with_history(config: ImageConfig) -> ImageConfig:
