@@ -140,7 +140,7 @@ class Observation(Value, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Prepare(Value, frozen=True, kw_only=True, tag=True):
-    """Make sure of what all sets stand on: the project's network, its volumes, the switch and its listeners.
+    """Make sure of what all sets stand on: the project's network and its volumes. ``Conflict`` for taken ports.
 
     ``services`` are all services of the release, so that every name has its stable address before a replica asks for
     it.
@@ -158,8 +158,9 @@ class StartSet(Value, frozen=True, kw_only=True, tag=True):
 
 
 class AwaitReady(Value, frozen=True, kw_only=True, tag=True):
-    """Probe a set until all its replicas are ready. ``NotReady`` when one cannot become so, or time is up.
+    """Probe a set until all its replicas are ready. ``Failed`` when one cannot become so, or time is up.
 
+    It says which replica, what was probed and answered, and gives the replica's last lines. An end is told at once.
     A service without a health check is ready when its replicas have run for a moment without ending;
     with ``completed`` it has to end with status 0 instead (a job that others wait for).
     """

@@ -137,6 +137,7 @@ class EmbeddedEngine:
             for container in self._containers.list({labels.PROJECT: project})
             if container.status.is_alive
         ]
+        self._tending.forget_all_but(projects)
         wakes = [wake, *map(self._tending.descriptor, projects)]
         with self._traffic.watching(projects, wakes) as any_of_them:
             self._containers.wait_any(ids, timeout_seconds=timeout_seconds, wake=any_of_them)
@@ -248,6 +249,8 @@ class EmbeddedEngine:
         spec = found.spec
         if self.records.active(spec.project).get(spec.service.name) == spec.id:
             raise Conflict(f"set {spec.id!r} is active", "activate another set first")
+        with self._replicas.changing_duties(spec.project):
+            self.records.mark_stopped(spec)
         self._traffic.align(spec.project)
         self._traffic.forget_set(spec)
         # the record goes last: it is what a removal that was killed is finished by

@@ -9,7 +9,7 @@ what is due, waits a moment for it, and says when it wants to be called again; w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from bennu.compose.model import Service
@@ -56,6 +56,11 @@ class Tending:
         """What can be read when something that ``tend`` began for a project has come to its end."""
         return self._chores_of(project).fileno()
 
+    def forget_all_but(self, projects: Collection[str]) -> None:
+        """Let go of what was kept for projects that are no more."""
+        for project in self._chores.keys() - set(projects):
+            self._chores.pop(project).close()
+
     def tend(self, project: str, now: float, report: Report) -> float:
         """Do what is due; the seconds until something is due again."""
         chores = self._chores_of(project)
@@ -68,7 +73,6 @@ class Tending:
             self._steer(self._look(project))
             later = min(later, AGAIN_SECONDS)
         self._traffic.switch(project).tend()
-        self._forget(observation)
         if trouble:
             raise trouble[0]
         return max(0.0, later)
@@ -114,10 +118,6 @@ class Tending:
         if project not in self._chores:
             self._chores[project] = Chores()
         return self._chores[project]
-
-    def _forget(self, observation: Observation) -> None:
-        if not observation.sets:
-            self._chores.pop(observation.project).close()
 
     # restarts
 
