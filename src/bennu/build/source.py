@@ -149,12 +149,13 @@ class SourceTree:
         if is_directory and (verdict.descend or not verdict.excluded):
             walk = _Walk(self.rules, exclude, entries)
             walk.below(absolute, real, "", (verdict, exclude.root))
-        is_kept_by_content = is_directory and verdict.descend and len(entries) > 1
-        if (verdict.excluded or (above.excluded and real != source)) and not is_kept_by_content:
-            if chosen:
-                raise self._left_out(source, written)
-            return None
-        return Item(posixpath.basename(source), entries)
+        is_kept = not verdict.excluded or (is_directory and verdict.descend and len(entries) > 1)
+        is_link = real != source
+        if is_kept and not (is_link and above.excluded):
+            return Item(posixpath.basename(source), entries)
+        if chosen or not above.excluded:
+            raise self._left_out(source, written)
+        return None
 
     def _verdict(self, path: str) -> Verdict:
         verdict = self.rules.root

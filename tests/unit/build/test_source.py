@@ -83,6 +83,8 @@ def test_what_is_not_there_is_refused(context, source):
         (("*", "!dir/one"), ".", ["/: dir dir/one"]),
         (("a.txt",), "*.txt", ["b.txt"]),
         (("*.txt",), "*.txt", []),
+        (("tolink", "link"), "*link", []),
+        (("dir", "!dir/sub"), "tolink", ["tolink/: sub sub/three.o sub/two"]),
         (("dir", "!dir/sub"), "dir/sub", ["sub/: three.o two"]),
     ],
 )
@@ -92,7 +94,16 @@ def test_what_is_ignored_is_not_there(context, ignored, source, expected):
 
 @pytest.mark.parametrize(
     ("ignored", "source"),
-    [(("dir",), "dir"), (("dir",), "dir/one"), (("a.txt",), "a.txt"), (("a.txt",), "link"), (("link",), "link")],
+    [
+        (("dir",), "dir"),
+        (("dir",), "dir/one"),
+        (("a.txt",), "a.txt"),
+        (("a.txt",), "link"),
+        (("a.txt",), "lin*"),
+        (("link",), "link"),
+        (("tolink",), "tolink"),
+        (("dir", "tolink", "!dir/sub"), "tolink/sub"),
+    ],
 )
 def test_a_source_that_is_ignored_is_told_from_one_that_is_missing(context, ignored, source):
     with pytest.raises(NotFound, match=r"left out of the build context by \.dockerignore"):
