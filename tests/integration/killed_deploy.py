@@ -1,7 +1,7 @@
-"""A deploy that kills itself: ``killed_deploy.py DIRECTORY STATE enter|leave``, with BENNU_ROOT in the environment.
+"""A deploy that kills itself: ``killed_deploy.py DIRECTORY STATE enter|leave|all``, with BENNU_ROOT in the environment.
 
 ``enter``: on entering the state, before its commands run. ``leave``: when the first of its commands has been done,
-before the machine hears of it.
+before the machine hears of it. ``all``: as ``enter``, and the agent and every HAProxy of the root are killed first.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from bennu.wiring import Fleet
 
 
 class Killer:
-    def __init__(self, state: State, moment: str) -> None:
-        self._wanted, self._moment, self._state = state, moment, State.NEW
+    def __init__(self, state: State, moment: str, others: list[int]) -> None:
+        self._wanted, self._moment, self._state, self._others = state, moment, State.NEW, others
 
     def state(self, state: State) -> None:
         self._state = state
+        if state is self._wanted and self._moment == "all":
+            for pid in self._others:
+                os.kill(pid, signal.SIGKILL)
+            self._moment = "enter"
         self._at("enter")
 
     def done(self, action: Action, receipt: Receipt, seconds: float) -> None:
@@ -44,16 +48,16 @@ class Killer:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(directory: str, state: str, moment: str) -> None:
+def main(directory: str, state: str, moment: str, *others: str) -> None:
     os.chdir(directory)
     project = load((), environ=dict(os.environ), name=None, profiles=())
     with Fleet(Settings.from_environ(os.environ)) as fleet:
         release = resolve(project, resolve_images(project, fleet.find_image, None))
         deployer = fleet.deployer(project.name, f"pid {os.getpid()} (killed)")
-        killer = Killer(State[state], moment)
+        killer = Killer(State[state], moment, [int(pid) for pid in others])
         with deployer.exclusive(killer):
             deployer.carry_out(deployer.plan(release), release, killer, deadlines=Deadlines(ready_seconds=20))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3])
+    main(*sys.argv[1:])

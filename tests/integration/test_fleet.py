@@ -256,6 +256,8 @@ def test_a_port_that_is_taken_changes_nothing(standing: FleetWorld):
 # every state of the rollout's own table that has something to do; the end of each is the beginning of the next
 STATES = [state for state in NEXT if state is not State.NEW and state not in FINAL]
 MOMENTS = [(state, "enter") for state in STATES] + [(State.RETIRING, "leave"), (State.REVERT_REMOVING, "leave")]
+MOMENTS += [(state, "all") for state in (State.PROVING, State.SWITCHING, State.DRAINING, State.REVERT_STARTING)]
+GOING_BACK = {State.YIELDING, State.ADOPTING, State.DRAINING, State.REVERT_SWITCHING}
 
 
 @pytest.fixture(scope="module")
@@ -275,15 +277,21 @@ def test_a_deploy_killed_anywhere_is_taken_up(killing: FleetWorld, state: State,
     served = "v2" if fleet.serves("v1") else "v1"
     fleet.write_with_db(served, tune=tune, **({"command": command} if command else {}))
     program = Path(__file__).with_name("killed_deploy.py")
+    others = [pid for pid in (*fleet.pids("haproxy"), fleet.agent_pid()) if pid is not None]
     died = subprocess.run(
-        [sys.executable, program, fleet.directory, state.name, moment],
+        [sys.executable, program, fleet.directory, state.name, moment, *map(str, others)],
         env={**fleet.world.environ, "PYTHONPATH": os.getcwd()}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert died.returncode == -signal.SIGKILL, died.stderr
-    fleet.write_with_db(served, tune=tune)
-    fleet.apply()
+    if state in GOING_BACK and moment == "enter":
+        fleet.succeed("rollback", "--yes")
+    else:
+        fleet.write_with_db(served, tune=tune)
+        fleet.apply()
+        assert fleet.serves(served)
     fleet.assert_whole(web=1, db=1)
-    assert fleet.serves(served)
+    assert fleet.get() in {"v1", "v2"}
+    assert fleet.agent_pid() is not None
     assert [state for _, state in fleet.history()].count("active") == 1
 
 

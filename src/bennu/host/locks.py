@@ -73,7 +73,7 @@ def _take(
     fd: int, shared: bool, wait_seconds: float | None, subject: str, on_wait: Callable[[str], None] | None
 ) -> None:
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    if _try(fd, kind) or (not _signature(fd) and _try_past_a_glance(fd, kind)):
+    if _try(fd, kind) or ((wait_seconds == 0 or not _signature(fd)) and _try_past_a_glance(fd, kind)):
         return
     if wait_seconds != 0 and on_wait is not None:
         on_wait(_signature(fd) or "another process")
@@ -98,7 +98,7 @@ def _try(fd: int, kind: int) -> bool:
 
 
 def _try_past_a_glance(fd: int, kind: int) -> bool:
-    # who asks for the holder takes a shared lock for an instant: nobody signed, so it may be only that
+    # who asks for the holder takes a shared lock for an instant: it may be only that, whatever a dead holder has signed
     time.sleep(GLANCE_SECONDS)
     return _try(fd, kind)
 
