@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from bennu.compose.model import Healthcheck, Mount, Port, Probe, Resources, Restart, Volume, XBennu
-from bennu.engine.base import AwaitReady, Drain, Prepare, RemoveProject, RemoveSet, StartSet, StopSet
+from bennu.engine.base import AwaitReady, Deactivate, Drain, Prepare, RemoveProject, RemoveSet, StartSet, StopSet
 from bennu.engine.embedded import tending
 from bennu.engine.embedded.replicas import network_name
 from bennu.errors import Conflict, Failed
@@ -143,6 +143,48 @@ def test_what_a_replica_finds(world):
     world.do(RemoveSet(set=spec.id))
     assert volumes - world.volumes() and len(volumes - world.volumes()) == 2
     assert "shop_data" in world.volumes()
+
+
+def test_names_follow_services_in_replicas_that_go_on(world):
+    web = world.spec()
+    world.deploy(web)
+    container = world.container("web", 1)
+    assert "api" not in inside(world, container, "cat /etc/hosts")
+    world.deploy(web, world.spec("api", "7"))
+    assert world.container("web", 1) == container
+    assert inside(world, container, "busybox wget -q -O - http://api:8080/") == "7"
+    world.prepare(web)
+    assert world.containers.networks.service_addresses(network_name(PROJECT)).keys() == {"api", "web"}
+    world.do(Deactivate(project=PROJECT, services=("api",)))
+    assert "api" not in inside(world, container, "cat /etc/hosts")
+
+
+def test_logs(world):
+    web, api = world.spec(replicas=2), world.spec("api", "7")
+    world.deploy(web, api)
+
+    def logs(**wanted: object) -> list[str]:
+        every = {"service": None, "set_id": None, "index": None, "tail": 5, **wanted}
+        return sorted(world.engine.logs(PROJECT, **every))
+
+    assert logs() == ["api.1 | serving 7", "web.1 | serving 1", "web.2 | serving 1"]
+    assert logs(service="web", index=2) == ["web.2 | serving 1"]
+    assert logs(set_id=api.id) == ["api.1 | serving 7"]
+    assert logs(tail=0) == []
+
+
+def test_a_set_that_was_stopped_leaves_its_place_at_the_switch(world):
+    specs = [world.spec(version=str(number), replicas=1) for number in range(6)]
+    for before, spec in zip([None, *specs], specs, strict=False):
+        world.deploy(spec)
+        if before is not None:
+            world.do(StopSet(set=before.id))
+    state = world.embedded._traffic.switch(PROJECT).state()
+    assert [found.set for found in state.sets] == [specs[-1].id]
+    assert state.slots == {"web": 4}
+    world.ready(specs[0])
+    world.activate(specs[0])
+    assert world.fetch("web") == "0"
 
 
 def test_files_in_a_volume_outlive_a_set(world):

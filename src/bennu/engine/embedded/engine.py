@@ -240,7 +240,10 @@ class EmbeddedEngine:
             return Receipt(summary="is not there")
         with self._replicas.changing_duties(found.spec.project):
             self.records.mark_stopped(found.spec)
-        return Receipt(summary=f"{self._replicas.stop(found.spec)} stopped")
+        stopped = self._replicas.stop(found.spec)
+        if self.records.active(found.spec.project).get(found.spec.service.name) != name:
+            self._traffic.forget_set(found.spec)  # its place at the switch is free for the next one
+        return Receipt(summary=f"{stopped} stopped")
 
     def _remove(self, name: SetId) -> Receipt:
         found = self.records.find(name)

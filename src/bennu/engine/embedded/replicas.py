@@ -6,6 +6,7 @@ is made twice.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -175,11 +176,10 @@ class Replicas:
         path = self._hosts_path(spec)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = hosts_text("", None, extra).encode()
-        # the file is bind-mounted into running replicas, so it keeps its inode
         if not path.exists():
             files.write_atomic(path, text, durable=False)
-        elif path.read_bytes() != text:
-            path.write_bytes(text)
+        elif path.read_bytes().rstrip() != text.rstrip():
+            _overwrite(path, text)
 
     def _hosts_path(self, spec: SetSpec) -> Path:
         return self._settings.projects / spec.project / "hosts" / spec.id
@@ -199,15 +199,16 @@ def network_name(project: str) -> str:
     return f"{project}_default"
 
 
-def _of_replica(spec: SetSpec, index: int, error: Failed) -> Failed:
-    """The same failure, with the name of the replica that could not be started."""
-    return Failed(
-        f"replica {spec.service.name}.{index} of set {spec.id} could not be started: {error.message}",
-        error.hint,
-        command=error.command,
-        status=error.status,
-        tail=error.tail,
-    )
+def _overwrite(path: Path, text: bytes) -> None:
+    """Change a file that is mounted into running replicas: it keeps its inode, and no reader finds a part of it.
+
+    One write of no fewer bytes than there were: what is left of a longer text becomes empty lines.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(fd, text.ljust(os.fstat(fd).st_size, b"\n"), 0)
+    finally:
+        os.close(fd)
 
 
 def _refuse_cancelled(cancel: threading.Event) -> None:
