@@ -178,9 +178,14 @@ def _with_epoch(request: BuildRequest) -> BuildRequest:
     if text is None:
         given = {} if request.epoch is None else {EPOCH: str(request.epoch)}
         return msgspec.structs.replace(request, build_args={**request.build_args, **given})
-    if not text.isdecimal():
-        raise Invalid(f"build argument {EPOCH} is {text!r}, which is not a number of seconds since 1970")
-    return msgspec.structs.replace(request, epoch=int(text))
+    return msgspec.structs.replace(request, epoch=parse_epoch(text))
+
+
+def parse_epoch(text: str) -> int:
+    """The value of SOURCE_DATE_EPOCH as Unix seconds. ``Invalid``."""
+    if not (text.isascii() and text.isdecimal()):
+        raise Invalid(f"{EPOCH} is {text!r}, which is not a number of seconds since 1970")
+    return int(text)
 
 
 def _with_history(config: ImageConfig) -> ImageConfig:

@@ -142,11 +142,9 @@ def _assigned(pairs: tuple[tuple[str, str | None], ...], context: Context) -> di
 
 def source_date_epoch(context: Context) -> int | None:
     """``SOURCE_DATE_EPOCH`` as Unix seconds, or None. ``Invalid`` if it is no number."""
-    from bennu.errors import Invalid
-
     text = context.environ.get("SOURCE_DATE_EPOCH")
     if not text:
         return None
-    if not text.isdigit():
-        raise Invalid(f"SOURCE_DATE_EPOCH is {text!r}, which is not a number of seconds since 1970")
-    return int(text)
+    from bennu.build.builder import parse_epoch
+
+    return parse_epoch(text)

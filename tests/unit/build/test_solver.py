@@ -13,11 +13,13 @@ import pytest
 
 from bennu.build.cache import StepCache
 from bennu.build.graph import Base, Copy, Graph, MakeDirectory, Run
+from bennu.build.keys import SCRATCH, definition_key
 from bennu.build.progress import Broken, Cached, Event, Finished, Started
-from bennu.build.solver import Solver
+from bennu.build.solver import LOCK_BUCKET_DIGITS, Solver
 from bennu.config import Settings
-from bennu.digest import digest_of
+from bennu.digest import digest_of, encoded
 from bennu.errors import Failed, NotFound
+from bennu.host import locks
 from bennu.store.base import CommittedSnapshot
 from bennu.store.database import Database
 from bennu.store.snapshots import Snapshots
@@ -236,6 +238,18 @@ def test_an_error_of_a_look_up_ends_the_others_too(store):
     with pytest.raises(NotFound, match="missing"):
         build.solve(store, steps, result)
     assert cancelled.is_set() or not steps.ran["long"]
+
+
+def test_a_failure_ends_the_wait_for_another_builds_step_too(store):
+    waited_for = definition_key(Run(None, ("waits",), ()), SCRATCH).digest
+    build = Build()
+    result = build.copy(build.run("waits"), build.run("bad"))
+    steps = Steps(store)
+    steps.outcomes = {"bad": Failed("it is bad", status=3)}
+    lock = store.settings.locks / f"step-{encoded(waited_for)[:LOCK_BUCKET_DIGITS]}.lock"
+    with locks.held(lock), pytest.raises(Failed, match="it is bad"):
+        build.solve(store, steps, result)
+    assert steps.ran == {"bad": 1}
 
 
 def test_what_failed_is_not_remembered(store):
