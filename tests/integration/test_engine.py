@@ -293,6 +293,17 @@ def test_a_sick_replica_gets_no_requests_and_is_replaced(world, monkeypatch):
     assert world.container("web", 1) != sick
 
 
+def test_a_sick_replica_keeps_volumes_of_its_own(world, monkeypatch):
+    monkeypatch.setattr(tending, "SICK_SECONDS", 0.0)
+    spec = world.spec(healthcheck=FILE_CHECK, mounts=(Mount(type="volume", target="/own"),))
+    world.deploy(spec)
+    inside(world, world.container("web", 1), "echo kept > /own/file; touch /tmp/sick")
+    world.tend_until(lambda: world.observe().sets[spec.id].replicas[0].health == "unhealthy")
+    world.tend_until(lambda: world.observe().sets[spec.id].is_ready)
+    assert world.observe().sets[spec.id].replicas[0].restarts == 1
+    assert inside(world, world.container("web", 1), "cat /own/file") == "kept"
+
+
 def ready(world: EmbeddedWorld) -> list[bool]:
     """What the switch thinks of the servers of its one active set."""
     found = world.embedded._traffic.switch(PROJECT).state().active_set("web")

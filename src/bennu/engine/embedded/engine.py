@@ -254,7 +254,6 @@ class EmbeddedEngine:
             raise Conflict(f"set {spec.id!r} is active", "activate another set first")
         with self._replicas.changing_duties(spec.project):
             self.records.mark_stopped(spec)
-        self._traffic.align(spec.project)
         self._traffic.forget_set(spec)
         # the record goes last: it is what a removal that was killed is finished by
         removed = self._replicas.remove(spec)

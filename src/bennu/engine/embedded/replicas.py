@@ -86,10 +86,16 @@ class Replicas:
         self.write_hosts(spec)
         self._start(found)
 
-    def replace(self, spec: SetSpec, replica: ReplicaObservation) -> None:
-        """Make a replica anew, from its image: nothing of the old one is left, its anonymous volumes included."""
+    def renew(self, spec: SetSpec, replica: ReplicaObservation) -> None:
+        """Make a replica that was stopped anew, from its image.
+
+        One that has volumes of its own, which nobody else would have the content of, is only started again.
+        """
+        if self.containers.volumes.anonymous_of(replica.container):
+            self.revive(spec, replica)
+            return
         with suppress(NotFound):
-            self.containers.remove(replica.container, force=True, volumes=True)
+            self.containers.remove(replica.container, force=True)
         _each(self._start, self._all(spec, [replica.index], threading.Event()))
 
     def _all(self, spec: SetSpec, indices: Iterable[int], cancel: threading.Event) -> list[Container]:

@@ -187,8 +187,8 @@ class Tending:
                 return ""
             try:
                 if replica.state == "running":
-                    self._replicas.replace(found.spec, replica)
-                    return f"{replica.name} was sick ({replica.problem}) and was replaced"
+                    self._replicas.renew(found.spec, replica)
+                    return f"{replica.name} was sick ({replica.problem}) and begins anew"
                 self._replicas.revive(found.spec, replica)
             except BennuError as error:
                 return error.message if replica.name in error.message else f"{replica.name}: {error.message}"

@@ -132,8 +132,10 @@ class Traffic:
             switch.activate({s: n for s, n in routed.items() if current[s] != n}, frontends=listening)
 
     def forget_set(self, spec: SetSpec) -> None:
-        """The switch need not know this set any more."""
-        self.switch(spec.project).remove_set(spec.service.name, spec.id)
+        """The switch need not know this set any more, which is not active."""
+        with self._steering(spec.project):
+            self._align(spec.project)  # whoever made another one active may have died before it told the switch
+            self.switch(spec.project).remove_set(spec.service.name, spec.id)
 
     def is_served(self, spec: SetSpec) -> bool:
         """Whether the set has any port that the switch answers for."""
