@@ -30,7 +30,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """From the ground up. A package imports from floors below its own and from itself; the ground floor from itself."""
 
-SAME_FLOOR = {("dockerfile", "oci"), ("compose", "oci"), ("config", "errors"), ("config", "digest"), ("digest", "errors")}
+SAME_FLOOR = {
+    ("dockerfile", "oci"),
+    ("compose", "oci"),
+    ("config", "errors"),
+    ("config", "digest"),
+    ("digest", "errors"),
+}
 """Who may look over to a neighbour: the OCI shapes are vocabulary, and so are errors."""
 
 PURE = (
