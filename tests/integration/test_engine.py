@@ -159,6 +159,19 @@ def test_names_follow_services_in_replicas_that_go_on(world):
     assert "api" not in inside(world, container, "cat /etc/hosts")
 
 
+def test_a_long_log_is_rotated_and_read_as_one(world, monkeypatch):
+    from bennu.engine.embedded import replicas
+
+    monkeypatch.setattr(replicas, "ROTATE_BYTES", 4000)
+    count = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo line $i; done; exec sleep 1000"
+    world.deploy(world.spec(command=("sh", "-c", count), healthcheck=None, expose=()))
+    (container,) = world.containers.list()
+    directory = world.containers.place(container.record).log.parent
+    world.tend_until(lambda: list(directory.glob("*.1")))
+    lines = list(world.engine.logs(PROJECT, service="web", set_id=None, index=None, tail=1000))
+    assert lines == [f"web.1 | line {number}" for number in range(1, 301)]
+
+
 def test_logs(world):
     web, api = world.spec(replicas=2), world.spec("api", "7")
     world.deploy(web, api)

@@ -160,7 +160,7 @@ class EmbeddedEngine:
                 (line.seconds, name, line.data)
                 for line in logs.read(self._containers.place(container.record), tail=tail)
             ]
-        for _, name, data in sorted(found):
+        for _, name, data in sorted(found, key=lambda each: each[0]):  # stable: a replica's own order stays
             yield f"{name} | {data.decode(errors='replace').rstrip()}"
 
     # actions

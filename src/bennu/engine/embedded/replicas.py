@@ -19,12 +19,17 @@ from bennu.engine.base import ReplicaObservation, Report, SetId, SetSpec
 from bennu.engine.embedded.options import container_options, replica_name
 from bennu.errors import AlreadyExists, BennuError, Failed, NotFound
 from bennu.host import files, locks
+from bennu.runtime import logs
 from bennu.runtime import options as labels
 from bennu.runtime.containers import Container, Containers
 from bennu.runtime.etc_files import hosts_text
 from bennu.runtime.networks import Networks
-from bennu.runtime.options import ContainerImage
+from bennu.runtime.options import DEFAULT_LOG_BYTES, ContainerImage
+from bennu.runtime.places import Place
 from bennu.store.images import Images
+
+ROTATE_BYTES: Final = DEFAULT_LOG_BYTES // 2
+"""Half of what the monitor keeps: what is written until the next look still has room."""
 
 PARALLEL: Final = 8
 T = TypeVar("T")
@@ -85,6 +90,10 @@ class Replicas:
         found = self.containers.inspect(replica.container)
         self.write_hosts(spec)
         self._start(found)
+
+    def rotate_log(self, replica: ReplicaObservation) -> bool:
+        """Begin a new log for a replica whose log is long, before its monitor would cut it; whether that was done."""
+        return logs.rotate(Place(self._settings, replica.container), ROTATE_BYTES)
 
     def renew(self, spec: SetSpec, replica: ReplicaObservation) -> None:
         """Make a replica that was stopped anew, from its image.

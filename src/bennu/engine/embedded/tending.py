@@ -26,6 +26,7 @@ from bennu.store.images import Images
 
 SICK_SECONDS: Final = 15.0
 IDLE_SECONDS: Final = 30.0
+LOGS_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 0.05
 SETTLE_SECONDS: Final = 0.25
 
@@ -73,9 +74,12 @@ class Tending:
             self._steer(self._look(project))
             later = min(later, AGAIN_SECONDS)
         self._traffic.switch(project).tend()
+        running = [one for found in observation.sets.values() for one in found.replicas if one.state == "running"]
+        for replica in running:
+            self._replicas.rotate_log(replica)
         if trouble:
             raise trouble[0]
-        return max(0.0, later)
+        return max(0.0, min(later, LOGS_SECONDS if running else later))
 
     def _begin_all(self, observation: Observation, chores: Chores[Done], now: float) -> tuple[float, list[BennuError]]:
         stopped = {name for name, record in self._records.sets(observation.project).items() if record.stopped}
