@@ -130,8 +130,8 @@ def test_killed_processes_come_back(standing: FleetWorld):
     before = fleet.observe()
     fleet.kill_agent()
     assert fleet.serves("v1")
-    fleet.apply()  # changes nothing but starts the agent
-    assert fleet.agent_pid() is not None, (fleet.settings.root / "agent.log").read_text()
+    said = fleet.apply()  # changes nothing but starts the agent
+    assert fleet.agent_pid() is not None, (said, (fleet.settings.root / "agent.log").read_text())
 
     for pid in fleet.pids("haproxy"):
         os.kill(pid, signal.SIGKILL)

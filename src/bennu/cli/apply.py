@@ -95,10 +95,12 @@ def run(args: Arguments, context: Context) -> int:
                 context.confirm(f"Apply this plan to project {project.name}?", yes=args.yes)
             deadlines = Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain)
             # what was built goes to the disk beside the rollout, and is there before this command says that it is done
-            with ThreadPoolExecutor(1) as beside:
-                beside.submit(fleet.snapshots.sync)
-                outcome = deployer.carry_out(plan, release, reporter, deadlines=deadlines)
-        wake_agent(context)
+            try:
+                with ThreadPoolExecutor(1) as beside:
+                    beside.submit(fleet.snapshots.sync)
+                    outcome = deployer.carry_out(plan, release, reporter, deadlines=deadlines)
+            finally:
+                wake_agent(context)  # what ran before a failure needs its care as well
         for note in outcome.notes:
             context.say(f"warning: after the switch: {note}")
         total = clock(time.monotonic() - started)

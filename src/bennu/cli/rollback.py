@@ -63,10 +63,12 @@ def run(args: Arguments, context: Context) -> int:
             context.stdout.flush()
             context.confirm(f"Roll project {name} back to revision {target.number}?", yes=args.yes)
             deadlines = Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain)
-            outcome = deployer.carry_out(
-                plan, release, reporter, kind="rollback", origin=target.number, deadlines=deadlines
-            )
-        wake_agent(context)
+            try:
+                outcome = deployer.carry_out(
+                    plan, release, reporter, kind="rollback", origin=target.number, deadlines=deadlines
+                )
+            finally:
+                wake_agent(context)
         for note in outcome.notes:
             context.say(f"warning: after the switch: {note}")
         total = clock(time.monotonic() - started)

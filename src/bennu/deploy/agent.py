@@ -27,7 +27,8 @@ from bennu.errors import BennuError, Conflict, Unavailable
 from bennu.host import locks, process
 
 LONGEST_SECONDS: Final = 30.0
-START_SECONDS: Final = 5.0
+START_SECONDS: Final = 30.0
+START_POLL_SECONDS: Final = 0.02
 IDLE_ROUNDS: Final = 2
 PAUSE_SECONDS: Final = 1.0
 TROUBLE: Final = (BennuError, OSError, sqlite3.Error)
@@ -125,7 +126,7 @@ def ensure_running(settings: Settings) -> None:
     if running(settings) is None:
         log = settings.root / "agent.log"
         with open(log, "ab") as output:
-            process.spawn(
+            child = process.spawn(
                 [sys.executable, "-m", "bennu", "--root", settings.root, "agent", "run", "--until-idle"],
                 stdout=output,
                 stderr=output,
@@ -133,9 +134,12 @@ def ensure_running(settings: Settings) -> None:
             )
         deadline = time.monotonic() + START_SECONDS
         while running(settings) is None:
+            if child.poll() is not None and running(settings) is None:
+                status = process.exit_status(child.returncode)
+                raise Unavailable(f"the agent ended with exit status {status} as it started", f"read {log}")
             if time.monotonic() > deadline:
-                raise Unavailable("the agent did not start", f"read {log}")
-            time.sleep(0.01)
+                raise Unavailable(f"the agent has not started after {START_SECONDS:g} s", f"read {log}")
+            time.sleep(START_POLL_SECONDS)
     poke(settings)
 
 

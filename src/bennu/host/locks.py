@@ -19,6 +19,8 @@ from bennu.errors import Conflict
 
 POLL_SECONDS: Final = 0.05
 GLANCE_SECONDS: Final = 0.002
+SIGNING_SECONDS: Final = 5.0
+UNKNOWN: Final = "another process"
 
 
 @contextmanager
@@ -54,16 +56,21 @@ def held(
 
 
 def holder(path: Path) -> str | None:
-    """The line about whoever holds a lock now, or None if it is free."""
+    """The line about whoever holds a lock now, or None if it is free.
+
+    A holder that has not signed yet, which on a busy disk takes a while, is waited for.
+    """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _signature(fd)
-    else:
+        deadline = time.monotonic() + SIGNING_SECONDS
+        while not _try(fd, fcntl.LOCK_SH):
+            line = _signature(fd)
+            if line or time.monotonic() > deadline:
+                return line or UNKNOWN
+            time.sleep(GLANCE_SECONDS)
         return None
     finally:
         os.close(fd)
@@ -76,7 +83,7 @@ def _take(
     if _try(fd, kind) or ((wait_seconds == 0 or not _signature(fd)) and _try_past_a_glance(fd, kind)):
         return
     if wait_seconds != 0 and on_wait is not None:
-        on_wait(_signature(fd) or "another process")
+        on_wait(_signature(fd) or UNKNOWN)
     if wait_seconds is None:
         fcntl.flock(fd, kind)
         return
@@ -84,7 +91,7 @@ def _take(
     while not _try(fd, kind):
         left = deadline - time.monotonic()
         if left <= 0:
-            who = _signature(fd) or "another process"
+            who = _signature(fd) or UNKNOWN
             raise Conflict(f"{subject} is locked by {who}", "wait for it, or try again with --wait")
         time.sleep(min(POLL_SECONDS, left))
 

@@ -1,5 +1,6 @@
 """Locks between processes, and what they say about their holders."""
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -131,3 +132,17 @@ def test_many_processes_never_hold_it_together(path, tmp_path):
     for worker in workers:
         worker.join()
     assert counter.read_text() == "200"
+
+
+def test_a_holder_that_has_not_signed_yet_is_waited_for(tmp_path):
+    path = tmp_path / "a.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    seen: list[str | None] = []
+    thread = threading.Thread(target=lambda: seen.append(locks.holder(path)))
+    thread.start()
+    os.pwrite(fd, b"agent pid 7\n", 0)
+    thread.join()
+    os.close(fd)
+    assert seen == ["agent pid 7"]
+    assert locks.holder(path) is None
