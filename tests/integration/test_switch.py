@@ -473,3 +473,16 @@ def undo(switch: Switch) -> None:
     switch.activate({"web": "a"})
     switch.put_set("web", "b", members(2))
     switch.remove_set("web", "c")
+
+
+def test_a_look_at_the_processes_disturbs_no_start(tmp_path: Path):
+    """One that starts has its configuration but no process yet: whoever looks then must not take it for an ended one."""
+    directory = tmp_path / "switch" / "x"
+    directory.mkdir(parents=True)
+    places = Processes(directory, f"bennu-look-{os.getpid()}", tmp_path / "listening.lock")
+    (directory / "1.cfg").touch()
+    assert places.alive() == ()
+    assert (directory / "1.cfg").exists()
+    places.forget_ended()
+    assert list(directory.iterdir()) == []
+    places.remove()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
 import struct
 import sys
@@ -25,13 +26,15 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, ip_a
 from pathlib import Path
 from typing import Final
 
-from bennu.errors import Failed
+from bennu.errors import Failed, Unavailable
 from bennu.host import mounts, syscalls
 from bennu.host.namespaces import in_namespace, in_new_network
 from bennu.host.netlink import CREATE, EXCLUSIVE, Netlink, attribute, attributes, number, text
 
 INTERFACES: Final = Path("/sys/class/net")
 NAME_LENGTH: Final = 15  # IFNAMSIZ without the terminating zero
+FIRST_FREE_PORT: Final = 20_000  # below are those of well-known programs
+PORT_ATTEMPTS: Final = 100
 
 _NEWLINK, _DELLINK, _SETLINK = 16, 17, 19
 _NEWADDR, _DELADDR = 20, 21
@@ -250,11 +253,21 @@ def listeners() -> dict[int, tuple[IPv4Address | IPv6Address, int]]:
 
 
 def free_port(address: str = "", *, datagrams: bool = False) -> int:
-    """A port that nobody uses on a local IPv4 address (all of them by default) at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM) as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody uses on a local IPv4 address (all of them by default) at this moment.
+
+    It is not one of those that the kernel lends to outgoing connections: a port that is left for a while, between a
+    release and the return to it, would be lent to some connection, and could not be listened on again.
+    """
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        lowest, highest = map(int, file.read().split())
+    fixed = [port for port in range(FIRST_FREE_PORT, 0x10000) if not lowest <= port <= highest]
+    for port in (*random.sample(fixed, min(len(fixed), PORT_ATTEMPTS)), 0):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM) as probe:
+            with suppress(OSError):
+                probe.bind((address, port))
+                found: int = probe.getsockname()[1]
+                return found
+    raise Unavailable(f"no port is free on {address or 'this host'}", "`ss -lntu` names those in use")
 
 
 def enable_forwarding() -> None:

@@ -8,7 +8,7 @@ sessions can be counted. It is ended when none is left.
 
 HAProxy puts itself into the background, with all its sockets bound or not at all, and outlives whoever started it.
 Nothing but files says what runs: ``N.cfg``, ``N.map``, ``N.sock``, ``N.pid`` in one directory, and the command line
-of each process, which names its configuration. Callers hold the project's lock.
+of each process, which names its configuration. Whoever changes something holds the project's lock.
 """
 
 from __future__ import annotations
@@ -73,17 +73,22 @@ class Processes:
         self._cgroup = cgroup
 
     def alive(self) -> tuple[Generation, ...]:
-        """The generations that run, newest first. Files of those that have ended are removed."""
+        """The generations that run, newest first. Looks only, so it needs no lock."""
         found = []
         for number in self._numbers():
             config = self._directory / f"{number}.cfg"
-            pid = self._pid(number, config)
-            if pid is None:
-                self._forget(number)
-            else:
-                first = config.read_text(encoding="utf-8").partition("\n")[0]
-                found.append(Generation(number, pid, self._directory, first.removeprefix(_SHAPE)))
+            with suppress(FileNotFoundError):  # it has ended meanwhile
+                pid = self._pid(number, config)
+                if pid is not None:
+                    first = config.read_text(encoding="utf-8").partition("\n")[0]
+                    found.append(Generation(number, pid, self._directory, first.removeprefix(_SHAPE)))
         return tuple(sorted(found, key=lambda one: one.number, reverse=True))
+
+    def forget_ended(self) -> None:
+        """Remove the files of generations that have ended. Under the project's lock: one that starts looks the same."""
+        running = {generation.number for generation in self.alive()}
+        for number in set(self._numbers()) - running:
+            self._forget(number)
 
     def wanted_shape(self, state: SwitchState) -> str:
         """The shape of a process that can do what the state says."""
@@ -109,7 +114,7 @@ class Processes:
         files.write_atomic(Path(places.map), map_text(state).encode(), durable=False)
         files.write_atomic(config, (head + config_text(state, places)).encode(), durable=False)
         try:
-            process.run([PROGRAM, "-c", "-q", "-f", config], timeout_seconds=START_SECONDS)
+            process.run([PROGRAM, "-c", "-f", config], timeout_seconds=START_SECONDS)
             pid_file = self._directory / f"{number}.pid"
             takeover = ["-x", str(previous.control.path)] if previous else []
             argv = [PROGRAM, "-D", "-f", str(config), "-p", str(pid_file), *takeover]

@@ -222,6 +222,7 @@ class Switch:
 
     def _steer(self, state: SwitchState) -> None:
         """Bring every HAProxy process to the state, with a new one where the newest cannot be brought there."""
+        self._processes.forget_ended()
         generations = self._processes.alive()
         if streams(state) and not self._fits(generations, state):
             self._processes.start(state, generations[0] if generations else None)
