@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from bennu.cli.command import PROJECT, YES, Arguments, Command, option, switch
 from bennu.cli.context import Context
-from bennu.cli.fleet import author, load_project, wake_agent
+from bennu.cli.fleet import DEADLINES, PROFILE, author, load_project, roll_out, wake_agent
 from bennu.cli.human import clock
-from bennu.cli.values import duration_seconds
 
 if TYPE_CHECKING:
     from bennu.compose.model import Project
@@ -34,23 +33,12 @@ COMMAND = Command(
     "Make what runs equal to the Compose file",
     (
         *PROJECT,
-        option("--profile", metavar="NAME", dest="profiles", help="Take this profile's services too", repeatable=True),
+        PROFILE,
         YES,
         *BUILDING,
         switch("--dry-run", help="Show the plan and stop"),
         switch("--detailed-exitcode", help="With --dry-run: exit with 2 if there are changes"),
-        option(
-            "--wait", metavar="TIME", help="How long to wait for another deploy of the project", default=0.0,
-            convert=duration_seconds,
-        ),
-        option(
-            "--timeout", metavar="TIME", help="How long a set may take until it is ready", default=300.0,
-            convert=duration_seconds,
-        ),
-        option(
-            "--drain", metavar="TIME", help="How long old connections may take to end", default=30.0,
-            convert=duration_seconds,
-        ),
+        *DEADLINES,
     ),
     description=(
         "Builds what the file builds, compares the result with what runs, and shows the plan. Every service that "
@@ -73,7 +61,6 @@ def run(args: Arguments, context: Context) -> int:
 
     from bennu.cli.rollout_progress import RolloutProgress
     from bennu.deploy.release import resolve
-    from bennu.deploy.rollout import Deadlines
     from bennu.wiring import Fleet
 
     started = time.monotonic()
@@ -93,16 +80,10 @@ def run(args: Arguments, context: Context) -> int:
             show_plan(plan, args, context)
             if not plan.is_empty:
                 context.confirm(f"Apply this plan to project {project.name}?", yes=args.yes)
-            deadlines = Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain)
             # what was built goes to the disk beside the rollout, and is there before this command says that it is done
-            try:
-                with ThreadPoolExecutor(1) as beside:
-                    beside.submit(fleet.snapshots.sync)
-                    outcome = deployer.carry_out(plan, release, reporter, deadlines=deadlines)
-            finally:
-                wake_agent(context)  # what ran before a failure needs its care as well
-        for note in outcome.notes:
-            context.say(f"warning: after the switch: {note}")
+            with ThreadPoolExecutor(1) as beside:
+                beside.submit(fleet.snapshots.sync)
+                outcome = roll_out(deployer, plan, release, reporter, args, context)
         total = clock(time.monotonic() - started)
         context.say(f"Revision {outcome.revision.number} of {project.name} is active ({total}).")
     return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bennu.cli.command import PROJECT, Arguments, Command, option, switch
 from bennu.cli.context import Context
+from bennu.cli.fleet import PROFILE
 
 if TYPE_CHECKING:
     from bennu.compose.model import Project
@@ -20,7 +21,7 @@ COMMAND = Command(
     "Check the Compose file and print it resolved",
     (
         *PROJECT,
-        option("--profile", metavar="NAME", dest="profiles", help="Take this profile's services too", repeatable=True),
+        PROFILE,
         switch("-q", "--quiet", help="Only check the file"),
         option("--format", metavar="FORMAT", help="yaml or json", choices=("yaml", "json"), default="yaml"),
         switch("--services", help="Print the names of the services"),

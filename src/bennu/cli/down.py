@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from bennu.cli.command import PROJECT, YES, Arguments, Command, option, switch
+from bennu.cli.command import PROJECT, YES, Arguments, Command, switch
 from bennu.cli.context import Context
-from bennu.cli.fleet import author, project_name
-from bennu.cli.values import duration_seconds
+from bennu.cli.fleet import WAIT, author, project_name
 
 COMMAND = Command(
     "down",
@@ -16,10 +15,7 @@ COMMAND = Command(
         *PROJECT,
         YES,
         switch("-v", "--volumes", help="Remove its volumes and their data too"),
-        option(
-            "--wait", metavar="TIME", help="How long to wait for another deploy of the project", default=0.0,
-            convert=duration_seconds,
-        ),
+        WAIT,
     ),
     description="Images, volumes (without -v) and the history stay: `bennu apply` brings the project up again.",
     examples=(("bennu down --yes", "take the project down without asking"),),

@@ -1,4 +1,4 @@
-"""What the verbs of a fleet share: the fleet file of this command line, and the agent that keeps the clock.
+"""What the verbs of a fleet share: the fleet file of this command line, a rollout's deadlines, and the agent.
 
 The verbs themselves stand in files of their own; the work in ``bennu.deploy``.
 """
@@ -8,14 +8,39 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bennu.cli.command import Arguments
+from bennu.cli.command import Arguments, option
 from bennu.cli.context import Context
+from bennu.cli.values import duration_seconds
 from bennu.errors import BennuError
 
 if TYPE_CHECKING:
+    from bennu.cli.rollout_progress import RolloutProgress
     from bennu.compose.model import Project
+    from bennu.deploy.apply import Deployer, Outcome
+    from bennu.deploy.plan import Plan
+    from bennu.deploy.release import Release
+
+PROFILE = option("--profile", metavar="NAME", dest="profiles", help="Take this profile's services too", repeatable=True)
+
+WAIT = option(
+    "--wait", metavar="TIME", help="How long to wait for another deploy of the project", default=0.0,
+    convert=duration_seconds,
+)  # fmt: skip
+
+DEADLINES = (
+    WAIT,
+    option(
+        "--timeout", metavar="TIME", help="How long a set may take until it is ready", default=300.0,
+        convert=duration_seconds,
+    ),
+    option(
+        "--drain", metavar="TIME", help="How long old connections may take to end", default=30.0,
+        convert=duration_seconds,
+    ),
+)  # fmt: skip
+"""For verbs that roll out."""
 
 
 def load_project(args: Arguments, context: Context) -> Project:
@@ -51,3 +76,28 @@ def wake_agent(context: Context) -> None:
         ensure_running(context.settings)
     except BennuError as error:
         context.say(f"warning: {error.message}: no health checks and no restarts until `bennu agent run` runs")
+
+
+def roll_out(
+    deployer: Deployer,
+    plan: Plan,
+    release: Release,
+    reporter: RolloutProgress,
+    args: Arguments,
+    context: Context,
+    **kind: Any,
+) -> Outcome:
+    """Carry a plan out within this command line's ``DEADLINES``; ``kind`` and ``origin`` as ``carry_out`` takes them.
+
+    What ran before a failure needs the agent's care as well, so it is woken either way.
+    """
+    from bennu.deploy.rollout import Deadlines
+
+    deadlines = Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain)
+    try:
+        outcome = deployer.carry_out(plan, release, reporter, deadlines=deadlines, **kind)
+    finally:
+        wake_agent(context)
+    for note in outcome.notes:
+        context.say(f"warning: after the switch: {note}")
+    return outcome

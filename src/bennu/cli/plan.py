@@ -5,14 +5,14 @@ from __future__ import annotations
 from bennu.cli.apply import BUILDING, build_images, show_plan
 from bennu.cli.command import PROJECT, Arguments, Command, option, switch
 from bennu.cli.context import Context
-from bennu.cli.fleet import author, load_project
+from bennu.cli.fleet import PROFILE, author, load_project
 
 COMMAND = Command(
     "plan",
     "Show what apply would change",
     (
         *PROJECT,
-        option("--profile", metavar="NAME", dest="profiles", help="Take this profile's services too", repeatable=True),
+        PROFILE,
         *BUILDING,
         switch("--detailed-exitcode", help="Exit with 2 if there are changes"),
         option("--format", metavar="FORMAT", help="json, or text", choices=("json", "text"), default="text"),

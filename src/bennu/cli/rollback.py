@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from bennu.cli.command import PROJECT, YES, Arguments, Command, operand, option
+from bennu.cli.command import PROJECT, YES, Arguments, Command, operand
 from bennu.cli.context import Context
-from bennu.cli.fleet import author, project_name, wake_agent
+from bennu.cli.fleet import DEADLINES, author, project_name, roll_out
 from bennu.cli.human import clock
-from bennu.cli.values import count, duration_seconds
+from bennu.cli.values import count
 
 COMMAND = Command(
     "rollback",
@@ -17,18 +17,7 @@ COMMAND = Command(
         *PROJECT,
         operand("REVISION", help="Its number; the last good one if left out", convert=count, required=False),
         YES,
-        option(
-            "--wait", metavar="TIME", help="How long to wait for another deploy of the project", default=0.0,
-            convert=duration_seconds,
-        ),
-        option(
-            "--timeout", metavar="TIME", help="How long a set may take until it is ready", default=300.0,
-            convert=duration_seconds,
-        ),
-        option(
-            "--drain", metavar="TIME", help="How long old connections may take to end", default=30.0,
-            convert=duration_seconds,
-        ),
+        *DEADLINES,
     ),
     description=(
         "Goes back to the release of an earlier revision: its images, its configuration, everything. A set that is "
@@ -46,7 +35,6 @@ def run(args: Arguments, context: Context) -> int:
     """Find the revision, plan against what runs, ask, roll out."""
     from bennu.cli.rollout_progress import RolloutProgress
     from bennu.deploy.plan_text import render
-    from bennu.deploy.rollout import Deadlines
     from bennu.wiring import Fleet
 
     started = time.monotonic()
@@ -62,15 +50,7 @@ def run(args: Arguments, context: Context) -> int:
                 context.print(line)
             context.stdout.flush()
             context.confirm(f"Roll project {name} back to revision {target.number}?", yes=args.yes)
-            deadlines = Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain)
-            try:
-                outcome = deployer.carry_out(
-                    plan, release, reporter, kind="rollback", origin=target.number, deadlines=deadlines
-                )
-            finally:
-                wake_agent(context)
-        for note in outcome.notes:
-            context.say(f"warning: after the switch: {note}")
+            outcome = roll_out(deployer, plan, release, reporter, args, context, kind="rollback", origin=target.number)
         total = clock(time.monotonic() - started)
         number = outcome.revision.number
         context.say(f"Revision {number} of {name} is active: back to revision {target.number} ({total}).")
