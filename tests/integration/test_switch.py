@@ -476,7 +476,7 @@ def undo(switch: Switch) -> None:
 
 
 def test_a_look_at_the_processes_disturbs_no_start(tmp_path: Path):
-    """One that starts has its configuration but no process yet: whoever looks then must not take it for an ended one."""
+    """One that starts has its configuration and no process yet: who looks must not take it for one that ended."""
     directory = tmp_path / "switch" / "x"
     directory.mkdir(parents=True)
     places = Processes(directory, f"bennu-look-{os.getpid()}", tmp_path / "listening.lock")

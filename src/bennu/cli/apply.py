@@ -58,6 +58,7 @@ COMMAND = Command(
 def run(args: Arguments, context: Context) -> int:
     """Build outside the lock; plan, ask and roll out inside it."""
     from concurrent.futures import ThreadPoolExecutor
+    from functools import partial
 
     from bennu.cli.rollout_progress import RolloutProgress
     from bennu.deploy.release import resolve
@@ -83,7 +84,7 @@ def run(args: Arguments, context: Context) -> int:
             # what was built goes to the disk beside the rollout, and is there before this command says that it is done
             with ThreadPoolExecutor(1) as beside:
                 beside.submit(fleet.snapshots.sync)
-                outcome = roll_out(deployer, plan, release, reporter, args, context)
+                outcome = roll_out(args, context, partial(deployer.carry_out, plan, release, reporter))
         total = clock(time.monotonic() - started)
         context.say(f"Revision {outcome.revision.number} of {project.name} is active ({total}).")
     return 0

@@ -8,7 +8,8 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bennu.cli.command import Arguments, option
 from bennu.cli.context import Context
@@ -16,11 +17,8 @@ from bennu.cli.values import duration_seconds
 from bennu.errors import BennuError
 
 if TYPE_CHECKING:
-    from bennu.cli.rollout_progress import RolloutProgress
     from bennu.compose.model import Project
-    from bennu.deploy.apply import Deployer, Outcome
-    from bennu.deploy.plan import Plan
-    from bennu.deploy.release import Release
+    from bennu.deploy.apply import Outcome
 
 PROFILE = option("--profile", metavar="NAME", dest="profiles", help="Take this profile's services too", repeatable=True)
 
@@ -78,24 +76,15 @@ def wake_agent(context: Context) -> None:
         context.say(f"warning: {error.message}: no health checks and no restarts until `bennu agent run` runs")
 
 
-def roll_out(
-    deployer: Deployer,
-    plan: Plan,
-    release: Release,
-    reporter: RolloutProgress,
-    args: Arguments,
-    context: Context,
-    **kind: Any,
-) -> Outcome:
-    """Carry a plan out within this command line's ``DEADLINES``; ``kind`` and ``origin`` as ``carry_out`` takes them.
+def roll_out(args: Arguments, context: Context, carry_out: Callable[..., Outcome]) -> Outcome:
+    """Call ``carry_out`` (a ``Deployer``'s, its other arguments bound) with this command line's ``DEADLINES``.
 
     What ran before a failure needs the agent's care as well, so it is woken either way.
     """
     from bennu.deploy.rollout import Deadlines
 
-    deadlines = Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain)
     try:
-        outcome = deployer.carry_out(plan, release, reporter, deadlines=deadlines, **kind)
+        outcome = carry_out(deadlines=Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain))
     finally:
         wake_agent(context)
     for note in outcome.notes:

@@ -33,6 +33,8 @@ COMMAND = Command(
 
 def run(args: Arguments, context: Context) -> int:
     """Find the revision, plan against what runs, ask, roll out."""
+    from functools import partial
+
     from bennu.cli.rollout_progress import RolloutProgress
     from bennu.deploy.plan_text import render
     from bennu.wiring import Fleet
@@ -50,7 +52,11 @@ def run(args: Arguments, context: Context) -> int:
                 context.print(line)
             context.stdout.flush()
             context.confirm(f"Roll project {name} back to revision {target.number}?", yes=args.yes)
-            outcome = roll_out(deployer, plan, release, reporter, args, context, kind="rollback", origin=target.number)
+            outcome = roll_out(
+                args,
+                context,
+                partial(deployer.carry_out, plan, release, reporter, kind="rollback", origin=target.number),
+            )
         total = clock(time.monotonic() - started)
         number = outcome.revision.number
         context.say(f"Revision {number} of {name} is active: back to revision {target.number} ({total}).")

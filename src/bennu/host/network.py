@@ -262,11 +262,11 @@ def free_port(address: str = "", *, datagrams: bool = False) -> int:
         lowest, highest = map(int, file.read().split())
     fixed = [port for port in range(FIRST_FREE_PORT, 0x10000) if not lowest <= port <= highest]
     for port in (*random.sample(fixed, min(len(fixed), PORT_ATTEMPTS)), 0):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM) as probe:
-            with suppress(OSError):
-                probe.bind((address, port))
-                found: int = probe.getsockname()[1]
-                return found
+        kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
+        with socket.socket(socket.AF_INET, kind) as probe, suppress(OSError):
+            probe.bind((address, port))
+            found: int = probe.getsockname()[1]
+            return found
     raise Unavailable(f"no port is free on {address or 'this host'}", "`ss -lntu` names those in use")
 
 
