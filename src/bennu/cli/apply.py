@@ -94,8 +94,8 @@ def build_images(fleet: Fleet, project: Project, args: Arguments, context: Conte
     """The image of each service, built where the file says so."""
     from bennu.build.logs import BuildLogs
     from bennu.build.progress import together
-    from bennu.cli.build import source_date_epoch
     from bennu.cli.build_progress import renderer
+    from bennu.cli.build_request import source_date_epoch
     from bennu.deploy.images import resolve_images
 
     if args.no_build:
