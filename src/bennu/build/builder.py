@@ -129,7 +129,7 @@ class Builder:
             tree = None if lowered.result is None else solver.solve(lowered.result)
             config = self._dated(lowered.config, tree, request.epoch)
             image = self._images.create(config, tree, names=request.names, durable=False)
-        steps = len(lowered.graph.needed(lowered.result))
+        steps = len(lowered.graph.steps(lowered.result))
         return Built(image, lowered.warnings, steps, solver.ran, executor.walked, executor.hashed)
 
     def _lower(self, request: BuildRequest, path: Path) -> Lowered:

@@ -11,7 +11,7 @@ from typing import Final
 
 from bennu.build import graph
 from bennu.build.commands import cleaned
-from bennu.build.graph import InlineFile
+from bennu.build.graph import InlineFile, Source
 from bennu.build.stages import Stage
 from bennu.dockerfile.instructions import Add, Copy
 
@@ -26,18 +26,19 @@ def lower_copy(stage: Stage, copy: Copy) -> None:
         raise copy.span.narrow("--parents").unsupported(
             "COPY: --parents is not built", "write one COPY for each directory"
         )
-    source = None
-    if copy.from_ is not None:
-        source = stage.build.source(stage.index, copy.from_, copy.span.narrow(copy.from_))
-    _lower(stage, copy, source, unpack=False)
+    if copy.from_ is None:
+        vertex = stage.build.context()
+    else:
+        vertex = stage.build.source(stage.index, copy.from_, copy.span.narrow(copy.from_))
+    _lower(stage, copy, vertex, unpack=False)
 
 
 def lower_add(stage: Stage, add: Add) -> None:
     """ADD of files of the context; archives are unpacked unless ``--unpack=false``."""
-    _lower(stage, add, None, unpack=add.unpack is not False)
+    _lower(stage, add, stage.build.context(), unpack=add.unpack is not False)
 
 
-def _lower(stage: Stage, written: Copy | Add, source: int | None, *, unpack: bool) -> None:
+def _lower(stage: Stage, written: Copy | Add, vertex: int, *, unpack: bool) -> None:
     copy = stage.expanded(written)
     for path, original in zip(copy.sources, written.sources, strict=True):
         _refuse_remote(copy, path, original)
@@ -45,8 +46,7 @@ def _lower(stage: Stage, written: Copy | Add, source: int | None, *, unpack: boo
         raise copy.span.narrow("--checksum").invalid("ADD: --checksum needs a URL or a Git repository as its source")
     step = graph.Copy(
         parent=stage.tip,
-        source=source,
-        sources=tuple(cleaned(path)[1:] or "." for path in copy.sources),
+        sources=tuple(Source(vertex, cleaned(path)[1:] or ".") for path in copy.sources),
         destination=_destination(stage, copy.destination),
         inline=tuple(InlineFile(heredoc.name, heredoc.body) for heredoc in copy.heredocs),
         chown=copy.chown or None,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -51,11 +52,11 @@ def appearance(step: Copy, root: Path, epoch: int | None, say: Say) -> Appearanc
     return Appearance(owner, mode, epoch)
 
 
-def copy(selection: Selection | None, step: Copy, root: Path, epoch: int | None, say: Say) -> None:
-    """Write ``selection`` (None: only inline files) into the tree mounted at ``root``; see the module."""
+def copy(selections: Iterable[Selection], step: Copy, root: Path, epoch: int | None, say: Say) -> None:
+    """Write selections, then the inline files, into the tree mounted at ``root``; see the module."""
     copier = _Copier(step, appearance(step, root, epoch, say))
     with files.directory(root) as fd:
-        copier.run(fd, selection)
+        copier.run(fd, selections)
 
 
 class _Copier:
@@ -66,10 +67,11 @@ class _Copier:
         self._look = look
         self._linked: dict[tuple[int, int], str] = {}
 
-    def run(self, root: int, selection: Selection | None) -> None:
-        """Write the selection, then the inline files."""
-        for item in selection.items if selection else ():
-            self._item(root, item, keeps_owners=bool(selection and selection.keeps_owners))
+    def run(self, root: int, selections: Iterable[Selection]) -> None:
+        """Write the selections, then the inline files."""
+        for selection in selections:
+            for item in selection.items:
+                self._item(root, item, keeps_owners=selection.keeps_owners)
         for file in self._step.inline:
             self._inline(root, file)
 

@@ -7,18 +7,19 @@ when one does, so that a build out of the cache does not pay for it.
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bennu.build.contents import FileDigests, content_digest
-from bennu.build.graph import Base, Copy, Graph, MakeDirectory, Run, Vertex
+from bennu.build.graph import Base, Copy, Graph, Local, MakeDirectory, Run, Step, Vertex, parent_of, reads_of
 from bennu.build.source import MissingSource, Selection, SourceTree
 from bennu.config import Settings
-from bennu.digest import Digest
+from bennu.digest import Digest, digest_of
 from bennu.dockerfile.source import Span
 from bennu.errors import BennuError, Conflict, Corrupt, Invalid, NotFound, Unsupported
 from bennu.store.base import CommittedSnapshot
@@ -58,7 +59,7 @@ class StepExecutor:
         self._spans = {vertex.step: vertex.span for vertex in graph.vertices}
         self._labels = [vertex.label for vertex in graph.vertices]
         self._digests = FileDigests(database, str(context.root))
-        self._selections: dict[Copy, Selection] = {}
+        self._selections: dict[tuple[Copy, int, tuple[str, ...]], Selection] = {}
 
     @property
     def walked(self) -> int:
@@ -78,25 +79,33 @@ class StepExecutor:
             raise Corrupt(f"image {image.shown} has lost its layers", "load or build it again")
         return tree
 
-    def content(self, step: Copy, source: CommittedSnapshot | None) -> Digest:
-        """The content that a COPY takes."""
+    def content(self, step: Step, vertex: int, tree: CommittedSnapshot | None) -> Digest:
+        """The content that a step takes from a vertex; ``tree`` is None for a directory of whoever builds."""
+        assert isinstance(step, Copy)
         with _placed(self._spans.get(step)):
-            if source is None:
-                selection = self._context.select(step)
-                self._selections[step] = selection
-                return content_digest(selection, self._digests)
+            if tree is None:
+                found = [self._selected(step, *group) for group in _groups(step) if group[0] == vertex]
+                return _content(found, self._digests)
             from bennu.build.trees import in_trees
 
             def keyed(roots: tuple[Path, ...]) -> Digest:
-                tree = SourceTree(roots[0], what=self._name_of(step), keeps_owners=True)
-                return content_digest(tree.select(step), FileDigests(None, ""))
+                source = SourceTree(roots[0], what=self._name_of(vertex), keeps_owners=True)
+                found = [source.select(paths, step.exclude) for index, paths in _groups(step) if index == vertex]
+                return _content(found, FileDigests(None, ""))
 
-            return in_trees(self._settings, (self._snapshots.mounts(source),), keyed)
+            return in_trees(self._settings, (self._snapshots.mounts(tree),), keyed)
+
+    def _selected(self, step: Copy, vertex: int, paths: tuple[str, ...]) -> Selection:
+        """What a COPY takes from a directory of whoever builds: looked at once, for its key and for its files."""
+        key = (step, vertex, paths)
+        if key not in self._selections:
+            self._selections[key] = self._context.select(paths, step.exclude)
+        return self._selections[key]
 
     def run(
-        self, vertex: Vertex, trees: tuple[CommittedSnapshot | None, ...], emit: Emit, cancel: threading.Event
+        self, vertex: Vertex, trees: Mapping[int, CommittedSnapshot], emit: Emit, cancel: threading.Event
     ) -> CommittedSnapshot:
-        """Run one step."""
+        """Run one step; ``trees`` are those that it stands on and reads, by vertex."""
         step = vertex.step
 
         def say(line: str) -> None:
@@ -106,19 +115,23 @@ class StepExecutor:
             if not self._is_swept:
                 self._sweep()
             runner = self._runner if isinstance(step, Run) else None
+        above = parent_of(step)
+        parent = None if above is None else trees[above]
         with _placed(vertex.span):
             match step:
                 case Run():
                     assert runner is not None
-                    return runner.run(vertex, step, trees[0], output=emit, cancel=cancel, epoch=self._epoch)
+                    return runner.run(vertex, step, parent, output=emit, cancel=cancel, epoch=self._epoch)
                 case MakeDirectory():
                     from bennu.build.trees import make_directory
 
-                    return make_directory(self._settings, self._snapshots, step, trees[0], epoch=self._epoch, say=say)
+                    return make_directory(self._settings, self._snapshots, step, parent, epoch=self._epoch, say=say)
                 case Copy():
-                    return self._copy(step, trees[0], trees[1], say)
+                    return self._copy(step, parent, trees, say)
                 case Base():
                     return self.base(step)
+                case Local():
+                    raise AssertionError("a directory of whoever builds does nothing")
 
     def _sweep(self) -> None:
         """Remove what killed builds left. A build that finds everything in the cache does not look for it."""
@@ -135,23 +148,30 @@ class StepExecutor:
         return runner
 
     def _copy(
-        self, step: Copy, parent: CommittedSnapshot | None, source: CommittedSnapshot | None, say: Say
+        self, step: Copy, parent: CommittedSnapshot | None, trees: Mapping[int, CommittedSnapshot], say: Say
     ) -> CommittedSnapshot:
         from bennu.build.copying import copy
         from bennu.build.trees import clamp_times, in_trees
 
-        def between(roots: tuple[Path, ...]) -> None:
-            tree = SourceTree(roots[1], what=self._name_of(step), keeps_owners=True)
-            copy(tree.select(step), step, roots[0], self._epoch, say)
+        read = [vertex for vertex in reads_of(step) if vertex in trees]
+
+        def write(roots: tuple[Path, ...]) -> None:
+            sources = {
+                vertex: SourceTree(root, what=self._name_of(vertex), keeps_owners=True)
+                for vertex, root in zip(read, roots[1:], strict=True)
+            }
+            selections = (
+                sources[vertex].select(paths, step.exclude)
+                if vertex in sources
+                else self._selected(step, vertex, paths)
+                for vertex, paths in _groups(step)
+            )
+            copy(selections, step, roots[0], self._epoch, say)
 
         active = self._snapshots.prepare(parent)
         try:
-            target = self._snapshots.mounts(active)
-            if source is None:
-                selection = self._selections.get(step)
-                in_trees(self._settings, (target,), lambda roots: copy(selection, step, roots[0], self._epoch, say))
-            else:
-                in_trees(self._settings, (target, self._snapshots.mounts(source)), between)
+            mounts = [self._snapshots.mounts(trees[vertex]) for vertex in read]
+            in_trees(self._settings, (self._snapshots.mounts(active), *mounts), write)
             if self._epoch is not None:
                 clamp_times(self._snapshots.directory(active), self._epoch)
             return self._snapshots.commit(active)
@@ -159,9 +179,21 @@ class StepExecutor:
             self._snapshots.discard(active)
             raise
 
-    def _name_of(self, step: Copy) -> str:
+    def _name_of(self, vertex: int) -> str:
         """What a COPY takes files from, for errors: the step that left that tree."""
-        return "the build context" if step.source is None else f"what {self._labels[step.source]!r} left"
+        return f"what {self._labels[vertex]!r} left"
+
+
+def _groups(step: Copy) -> list[tuple[int, tuple[str, ...]]]:
+    """The sources of a COPY in their order, those in a row from one vertex together."""
+    together = itertools.groupby(step.sources, key=lambda source: source.vertex)
+    return [(vertex, tuple(source.path for source in sources)) for vertex, sources in together]
+
+
+def _content(found: list[Selection], digests: FileDigests) -> Digest:
+    """The content of selections from one tree; that of a single one is its own."""
+    each = [content_digest(selection, digests) for selection in found]
+    return each[0] if len(each) == 1 else digest_of("".join(each).encode())
 
 
 @contextmanager

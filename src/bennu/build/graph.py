@@ -37,6 +37,15 @@ class Base(msgspec.Struct, frozen=True, tag=True):
     manifest: Digest
 
 
+class Local(msgspec.Struct, frozen=True, tag=True):
+    """A directory of whoever builds: the build context, whose name is empty, or a named one.
+
+    It is no tree of the store and has no identity: what reads from it is known by the content that it takes.
+    """
+
+    name: str = ""
+
+
 class Run(msgspec.Struct, frozen=True, tag=True):
     """A process on the tree of ``parent`` (None: an empty tree), whose changes are the result.
 
@@ -58,17 +67,22 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     proxies: tuple[str, ...] = ()
 
 
-class Copy(msgspec.Struct, frozen=True, tag=True):
-    """Files of the build context (``source`` None) or of another vertex's tree, put into the tree of ``parent``.
+class Source(msgspec.Struct, frozen=True):
+    """One source of a COPY: ``path`` is below the root of the vertex's tree, wildcards as in Go's filepath.Match."""
 
-    ``sources`` are paths relative to the root of where they come from, wildcards as in Go's filepath.Match;
+    vertex: int
+    path: str
+
+
+class Copy(msgspec.Struct, frozen=True, tag=True):
+    """Files of other vertices, in the order of ``sources``, put into the tree of ``parent``.
+
     ``destination`` is absolute and keeps a trailing slash. ``chown`` and ``chmod`` are as written, expanded; names are
     looked up in the parent's tree. ``unpack``: local archives among the sources are unpacked (ADD).
     """
 
     parent: int | None
-    source: int | None
-    sources: tuple[str, ...]
+    sources: tuple[Source, ...]
     destination: str
     inline: tuple[InlineFile, ...] = ()
     chown: str | None = None
@@ -88,7 +102,17 @@ class MakeDirectory(msgspec.Struct, frozen=True, tag=True):
     user: str = ""
 
 
-Step = Base | Run | Copy | MakeDirectory
+Step = Base | Local | Run | Copy | MakeDirectory
+
+
+def parent_of(step: Step) -> int | None:
+    """The vertex that a step stands on: its tree is where the step begins."""
+    return None if isinstance(step, Base | Local) else step.parent
+
+
+def reads_of(step: Step) -> tuple[int, ...]:
+    """The vertices that a step takes files from, each once, in the order in which it names them."""
+    return tuple(dict.fromkeys(source.vertex for source in step.sources)) if isinstance(step, Copy) else ()
 
 
 class Vertex(msgspec.Struct, frozen=True):
@@ -100,12 +124,10 @@ class Vertex(msgspec.Struct, frozen=True):
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """The vertices whose trees the step reads."""
-        step = self.step
-        if isinstance(step, Base):
-            return ()
-        found = (step.parent, step.source) if isinstance(step, Copy) else (step.parent,)
-        return tuple(index for index in found if index is not None)
+        """The vertices that the step needs: what it stands on, then what it reads."""
+        parent = parent_of(self.step)
+        reads = reads_of(self.step)
+        return reads if parent is None else (parent, *(each for each in reads if each != parent))
 
 
 class Graph:
@@ -134,6 +156,10 @@ class Graph:
                 found.add(index)
                 todo += self.vertices[index].inputs
         return tuple(sorted(found))
+
+    def steps(self, result: int | None) -> tuple[int, ...]:
+        """What is needed without the directories of whoever builds: what people call the steps of a build."""
+        return tuple(each for each in self.needed(result) if not isinstance(self.vertices[each].step, Local))
 
 
 class BaseImage(msgspec.Struct, frozen=True):

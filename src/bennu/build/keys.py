@@ -3,12 +3,13 @@
 Theory. A key is the digest of a *preimage*: named fields in a fixed order, each framed by its length, the format's
 version first. A step has up to two keys, tried in this order:
 
-- the *definition key*: what the step is, and the identities of the trees it stands on. It costs nothing to make.
-- the *content key* of a COPY from another step: the same with the content of the files it takes in place of that step's
-  identity, so that a stage which was built again with the same outcome changes nothing downstream.
+- the *definition key*: what the step is, and the identities of the trees it stands on and reads from. It costs nothing
+  to make.
+- the *content key* of a step that reads other trees: the same with the content of what it takes in place of their
+  identities, so that a stage which was built again with the same outcome changes nothing downstream.
 
-A COPY from the build context has the content in its only key: a context has no identity. Where the content is in the
-key, of a source's path only its last name is (it is what lands in a directory): a file that moved within its context
+A directory of whoever builds has no identity, so its content is in either key. Where the content is in the key, of a
+source's path only its last name is (it is what lands in a directory): a file that moved within its context
 is no change. The *identity* of a result is
 the first key that it was recorded under; whoever finds it by any key goes on with that, so equal results stay equal for
 all that stands on them. No time, path or owner of a checkout, and no value of a secret or proxy, is ever a field.
@@ -18,14 +19,15 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
-from bennu.build.graph import Base, Copy, MakeDirectory, Run, Step
+from bennu.build.graph import Base, Copy, Local, MakeDirectory, Run, Step
 from bennu.digest import Digest
 
-FORMAT: Final = "2"
+FORMAT: Final = "3"
 """Changed whenever a step's implementation may leave another tree for the same fields."""
 
 SCRATCH: Final = Digest("sha256:" + "0" * 64)
@@ -44,37 +46,34 @@ def base_identity(step: Base) -> Digest:
     return _key([("step", "base"), ("chain", step.chain)]).digest
 
 
-def definition_key(step: Step, parent: Digest, *, source: Digest | None = None, epoch: int | None = None) -> Key:
-    """The definition key: ``parent`` and ``source`` are identities; for a context's COPY ``source`` is the content.
+class Read(NamedTuple):
+    """What a step takes from one vertex: the vertex's identity, or where ``by_content`` that of the files taken."""
 
-    ``epoch`` is SOURCE_DATE_EPOCH, which bounds the times in the tree.
+    digest: Digest
+    by_content: bool
+
+
+def step_key(step: Step, parent: Digest, reads: Mapping[int, Read] | None = None, *, epoch: int | None = None) -> Key:
+    """The key of a step upon the identity ``parent``, with what it reads from each vertex of ``reads_of``.
+
+    It is the definition key where trees are read by identity, and the content key where none is. ``epoch`` is
+    SOURCE_DATE_EPOCH, which bounds the times in the tree.
     """
-    if isinstance(step, Copy) and step.source is None:
-        step = _moved(step)
-    fields = [("parent", parent), *_fields(step)]
-    if source is not None:
-        fields.append(("source", source))
+    reads = reads or {}
+    fields = [("parent", parent), *_fields(step, reads)]
+    for number, read in enumerate(reads.values(), 1):
+        fields.append((f"{'content' if read.by_content else 'source'} {number}", read.digest))
     return _key(_dated(fields, epoch))
-
-
-def content_key(step: Copy, parent: Digest, content: Digest, *, epoch: int | None = None) -> Key:
-    """The content key of a COPY from another step."""
-    return _key(_dated([("parent", parent), *_fields(_moved(step)), ("content", content)], epoch))
-
-
-def _moved(step: Copy) -> Copy:
-    """The step with the last names of its sources."""
-    return msgspec.structs.replace(step, sources=tuple(posixpath.basename(source) for source in step.sources))
 
 
 def _dated(fields: list[tuple[str, str]], epoch: int | None) -> list[tuple[str, str]]:
     return fields if epoch is None else [*fields, ("SOURCE_DATE_EPOCH", str(epoch))]
 
 
-def _fields(step: Step) -> list[tuple[str, str]]:
+def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:
     match step:
-        case Base():
-            raise AssertionError("a base has an identity and no key")
+        case Base() | Local():
+            raise AssertionError("what stands on nothing and does nothing has no key")
         case Run():
             return [
                 ("step", "run"),
@@ -89,7 +88,7 @@ def _fields(step: Step) -> list[tuple[str, str]]:
         case Copy():
             return [
                 ("step", "copy"),
-                *_numbered("from", step.sources),
+                *_sources(step, reads),
                 ("destination", step.destination),
                 *_numbered("inline name", tuple(file.name for file in step.inline)),
                 *_numbered("inline content", tuple(file.content for file in step.inline)),
@@ -100,6 +99,13 @@ def _fields(step: Step) -> list[tuple[str, str]]:
             ]
         case MakeDirectory():
             return [("step", "directory"), ("path", step.path), *([("user", step.user)] if step.user else ())]
+
+
+def _sources(step: Copy, reads: Mapping[int, Read]) -> Iterator[tuple[str, str]]:
+    order = {vertex: number for number, vertex in enumerate(reads, 1)}
+    for number, source in enumerate(step.sources, 1):
+        path = posixpath.basename(source.path) if reads[source.vertex].by_content else source.path
+        yield (f"from {number}", f"{order[source.vertex]} {path}")
 
 
 def _numbered(name: str, values: tuple[str, ...]) -> list[tuple[str, str]]:

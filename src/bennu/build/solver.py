@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, Protocol
 
@@ -20,8 +20,8 @@ import msgspec
 
 from bennu.build import keys
 from bennu.build.cache import Found, StepCache
-from bennu.build.graph import Base, Copy, Graph, Step, Vertex
-from bennu.build.keys import Key
+from bennu.build.graph import Base, Graph, Local, Step, Vertex, parent_of, reads_of
+from bennu.build.keys import Key, Read
 from bennu.build.progress import Broken, Cached, Event, Finished, Listener, Output, Started
 from bennu.config import Settings
 from bennu.digest import Digest, digest_of, encoded
@@ -52,14 +52,14 @@ class Executor(Protocol):
         """The tree of an image."""
         ...
 
-    def content(self, step: Copy, source: CommittedSnapshot | None) -> Digest:
-        """The content that a COPY takes; from the build context where ``source`` is None."""
+    def content(self, step: Step, vertex: int, tree: CommittedSnapshot | None) -> Digest:
+        """The content that a step takes from a vertex; ``tree`` is None for a directory of whoever builds."""
         ...
 
     def run(
-        self, vertex: Vertex, trees: tuple[CommittedSnapshot | None, ...], emit: Emit, cancel: threading.Event
+        self, vertex: Vertex, trees: Mapping[int, CommittedSnapshot], emit: Emit, cancel: threading.Event
     ) -> CommittedSnapshot:
-        """Run a step on its parent's tree (first) and, for a COPY, its source's (second)."""
+        """Run a step on the trees that it stands on and reads, by vertex."""
         ...
 
 
@@ -97,7 +97,7 @@ class Solver:
 
     def solve(self, result: int) -> CommittedSnapshot:
         """The tree of a vertex. Raises what the first failing step raised; Ctrl-C ends every step first."""
-        self._numbers = {index: number for number, index in enumerate(self._graph.needed(result), 1)}
+        self._numbers = {index: number for number, index in enumerate(self._graph.steps(result), 1)}
         # a step's inputs are demanded from within its own turn, so a chain of steps is a chain of calls
         sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES_A_STEP * len(self._tasks) + 1000))
         answer: list[CommittedSnapshot] = []
@@ -178,12 +178,12 @@ class Solver:
         if isinstance(step, Base):
             task.result = Result(keys.base_identity(step))
             return task.result
-        parent = self._identity(step.parent)
-        if isinstance(step, Copy):
-            found = self._copy_found(step, parent, task)
-        else:
-            task.keys = [keys.definition_key(step, parent, epoch=self._epoch)]
-            found = self._find(task.keys[0])
+        parent = self._identity(parent_of(step))
+        reads = {vertex: self._read(step, vertex) for vertex in reads_of(step)}
+        task.keys = [keys.step_key(step, parent, reads, epoch=self._epoch)]
+        found = self._find(task.keys[0])
+        if found is None and not all(read.by_content for read in reads.values()):
+            found = self._found_by_content(step, parent, reads, task)
         task.result = Result(found.identity if found else self._new_identity(task.keys[0]), found)
         return task.result
 
@@ -195,31 +195,32 @@ class Solver:
         """
         return key.digest if self._use_cache else digest_of(key.digest.encode() + self._nonce)
 
-    def _copy_found(self, step: Copy, parent: Digest, task: _Task) -> Found | None:
-        if step.source is None:
-            content = self._executor.content(step, None) if step.sources else keys.SCRATCH
-            task.keys = [keys.definition_key(step, parent, source=content, epoch=self._epoch)]
-            return self._find(task.keys[0])
-        definition = keys.definition_key(step, parent, source=self._identity(step.source), epoch=self._epoch)
-        task.keys = [definition]
-        found = self._find(definition)
-        if found is not None:
-            return found
+    def _read(self, step: Step, vertex: int) -> Read:
+        if isinstance(self._graph.vertices[vertex].step, Local):
+            return Read(self._executor.content(step, vertex, None), by_content=True)
+        return Read(self._identity(vertex), by_content=False)
+
+    def _found_by_content(self, step: Step, parent: Digest, reads: Mapping[int, Read], task: _Task) -> Found | None:
         self._begin_sources()
-        if not self._is_recorded(step.parent):
-            self._inputs(step)  # nothing can stand on a parent that never ran: both are needed, so at once
-        content = self._executor.content(step, self._tree(step.source))
-        task.keys.append(keys.content_key(step, parent, content, epoch=self._epoch))
+        if not self._is_recorded(parent_of(step)):
+            self._inputs(step)  # nothing can stand on a parent that never ran: all are needed, so at once
+        taken = {
+            vertex: read
+            if read.by_content
+            else Read(self._executor.content(step, vertex, self._tree(vertex)), by_content=True)
+            for vertex, read in reads.items()
+        }
+        task.keys.append(keys.step_key(step, parent, taken, epoch=self._epoch))
         found = self._find(task.keys[1])
         if found is not None:
             label = "found by content"
-            self._cache.record([definition], found.identity, found.snapshot, label)
+            self._cache.record([task.keys[0]], found.identity, found.snapshot, label)
         return found
 
     def _begin_sources(self) -> None:
-        """At the first miss: begin every stage that files are copied from and that no record answers.
+        """At the first miss: begin every stage that files are taken from and that no record answers.
 
-        Each of them is needed, since the key of whatever copies from it has its identity or its content; demand alone
+        Each of them is needed, since the key of whatever takes from it has its identity or its content; demand alone
         would come to them one after the other.
         """
         with self._lock:
@@ -227,9 +228,8 @@ class Solver:
                 return
             self._begun = []
         steps = [self._graph.vertices[index].step for index in self._numbers]
-        sources = {step.source for step in steps if isinstance(step, Copy) and step.source is not None}
-        for index in sorted(sources):
-            if not isinstance(self._graph.vertices[index].step, Base):
+        for index in sorted({vertex for step in steps for vertex in reads_of(step)}):
+            if not isinstance(self._graph.vertices[index].step, Base | Local):
                 thread = threading.Thread(target=self._begin, args=(index,), name="bennu-solver")
                 self._begun.append(thread)
                 thread.start()
@@ -282,7 +282,7 @@ class Solver:
                     held = True
             yield
 
-    def _execute(self, index: int, vertex: Vertex, trees: tuple[CommittedSnapshot | None, ...]) -> CommittedSnapshot:
+    def _execute(self, index: int, vertex: Vertex, trees: Mapping[int, CommittedSnapshot]) -> CommittedSnapshot:
         number = self._numbers[index]
         with self._lock:
             self._told.add(index)
@@ -304,25 +304,29 @@ class Solver:
         self._tell(Finished(number, vertex.label, seconds=time.monotonic() - started))
         return tree
 
-    def _inputs(self, step: Step) -> tuple[CommittedSnapshot | None, ...]:
-        """The trees that a step reads, made at once where they are independent."""
-        assert not isinstance(step, Base)
-        wanted = (step.parent, step.source) if isinstance(step, Copy) else (step.parent,)
-        both = [index for index in wanted if index is not None]
-        if len(both) == 2 and both[0] != both[1]:
-            failures: list[BaseException] = []
-            beside = threading.Thread(target=lambda: self._beside(both[1], failures), name="bennu-solver")
-            beside.start()
-            try:
-                self._tree(both[0])
-            except BaseException as error:
-                self._fail(error)
-                raise
-            finally:
-                beside.join()
-            if failures:
-                raise failures[0]
-        return tuple(None if index is None else self._tree(index) for index in wanted)
+    def _inputs(self, step: Step) -> dict[int, CommittedSnapshot]:
+        """The trees that a step stands on and reads, by vertex, made at once where they are independent."""
+        parent = parent_of(step)
+        every = dict.fromkeys((*(() if parent is None else (parent,)), *reads_of(step)))
+        wanted = [index for index in every if not isinstance(self._graph.vertices[index].step, Local)]
+        failures: list[BaseException] = []
+        beside = [
+            threading.Thread(target=self._beside, args=(index, failures), name="bennu-solver") for index in wanted[1:]
+        ]
+        for thread in beside:
+            thread.start()
+        try:
+            for index in wanted[:1]:
+                self._tree(index)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            for thread in beside:
+                thread.join()
+        if failures:
+            raise failures[0]
+        return {index: self._tree(index) for index in wanted}
 
     def _beside(self, index: int, failures: list[BaseException]) -> None:
         try:
@@ -333,7 +337,7 @@ class Solver:
 
     def _tell_cached(self, index: int) -> None:
         """Tell of a result that was found, and of all that it stands on."""
-        for each in self._graph.needed(index):
+        for each in self._graph.steps(index):
             with self._lock:
                 known = each in self._told
                 self._told.add(each)

@@ -1,6 +1,6 @@
 """Where COPY takes files from: the build context, or the mounted tree of another step; and which of them it takes.
 
-``SourceTree.select`` finds what a step's sources mean, by Docker's rules: wildcards as in Go's filepath.Match, a
+``SourceTree.select`` finds what sources mean, by Docker's rules: wildcards as in Go's filepath.Match, a
 symbolic link that is a source itself is followed, links below are copied as links, and nothing leads out of the root
 (openat2 with RESOLVE_IN_ROOT). ``.dockerignore`` prunes the walk. Only what the sources need is walked. ``contents``
 keys a ``Selection``, ``copying`` writes it.
@@ -11,11 +11,10 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bennu.build.graph import Copy
 from bennu.dockerfile import ignore, spelling
 from bennu.dockerfile.ignore import Rules, Verdict
 from bennu.dockerfile.match import Pattern, has_wildcards, split_wildcards
@@ -59,7 +58,7 @@ class Item(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """All that one COPY takes. ``keeps_owners``: owners count and are kept; a context's files are root's."""
+    """What a COPY takes from one tree. ``keeps_owners``: owners count and are kept; a context's files are root's."""
 
     items: list[Item]
     keeps_owners: bool
@@ -80,18 +79,18 @@ class SourceTree:
         self.rules = rules or _NO_RULES
         self.keeps_owners = keeps_owners
 
-    def select(self, step: Copy) -> Selection:
-        """What a step takes. ``MissingSource`` for a source that is not there."""
-        exclude = Rules(step.exclude) if step.exclude else _NO_RULES
+    def select(self, sources: Iterable[str], exclude: tuple[str, ...] = ()) -> Selection:
+        """What these sources mean, without what ``exclude`` (patterns) leaves out. ``MissingSource``."""
+        rules = Rules(exclude) if exclude else _NO_RULES
         items: list[Item] = []
         with files.directory(self.root) as fd:
-            for written in step.sources:
+            for written in sources:
                 source = posixpath.normpath("/" + written).lstrip("/")
                 if has_wildcards(source):
                     matches = sorted(self._matches(fd, source))
-                    found = [self._item(fd, path, exclude, written, chosen=False) for path in matches]
+                    found = [self._item(fd, path, rules, written, chosen=False) for path in matches]
                 else:
-                    found = [self._item(fd, source, exclude, written, chosen=True)]
+                    found = [self._item(fd, source, rules, written, chosen=True)]
                 items += filter(None, found)
         return Selection(items, self.keeps_owners, str(self.root))
 

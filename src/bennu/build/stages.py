@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from bennu.build.graph import Graph, Step
+from bennu.build.graph import Graph, Local, Step
 from bennu.build.history import COMMENT
 from bennu.dockerfile.expansion import ExpansionError, Options, expand
 from bennu.dockerfile.fields import expand_instruction
@@ -41,6 +41,10 @@ class Build(msgspec.Struct, frozen=True):
     proxies: tuple[str, ...]
     created: str
     source: Callable[[int, str, Span], int]
+
+    def context(self) -> int:
+        """The vertex of the build context."""
+        return self.graph.add(Local(), "load build context")
 
 
 class Numbering:

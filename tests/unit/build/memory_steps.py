@@ -10,11 +10,11 @@ import fnmatch
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from bennu.build.cache import StepCache
-from bennu.build.graph import Base, BaseImage, Copy, Lowered, MakeDirectory, Run, Vertex
+from bennu.build.graph import Base, BaseImage, Copy, Lowered, MakeDirectory, Run, Step, Vertex, parent_of
 from bennu.build.lowering import lower
 from bennu.build.progress import Event
 from bennu.build.solver import Emit, Solver
@@ -50,16 +50,20 @@ class MemoryExecutor:
                 return self._kept(f"base {name}", None, tree)
         raise AssertionError(step)
 
-    def content(self, step: Copy, source: CommittedSnapshot | None) -> Digest:
-        self.read["context" if source is None else "stage"] += 1
-        return digest_of(repr(sorted(self._chosen(step, source).items())).encode())
+    def content(self, step: Step, vertex: int, tree: CommittedSnapshot | None) -> Digest:
+        assert isinstance(step, Copy)
+        self.read["context" if tree is None else "stage"] += 1
+        paths = [source.path for source in step.sources if source.vertex == vertex]
+        return digest_of(repr(sorted(self._chosen(paths, tree).items())).encode())
 
     def run(
-        self, vertex: Vertex, trees: tuple[CommittedSnapshot | None, ...], emit: Emit, cancel: threading.Event
+        self, vertex: Vertex, trees: Mapping[int, CommittedSnapshot], emit: Emit, cancel: threading.Event
     ) -> CommittedSnapshot:
         step = vertex.step
         self.ran[vertex.label] += 1
-        tree = dict(self._trees[trees[0].id]) if trees[0] else {}
+        above = parent_of(step)
+        parent = None if above is None else trees[above]
+        tree = dict(self._trees[parent.id]) if parent else {}
         match step:
             case Run():
                 self.during(step, cancel)
@@ -72,16 +76,18 @@ class MemoryExecutor:
             case MakeDirectory():
                 tree.setdefault(step.path, f"directory of {step.user}")
             case Copy():
-                chosen = self._chosen(step, trees[1] if len(trees) > 1 else None)
+                chosen: dict[str, str] = {}
+                for source in step.sources:
+                    chosen |= self._chosen([source.path], trees.get(source.vertex))
                 inline = {file.name: file.content for file in step.inline}
                 for name, text in {**chosen, **inline}.items():
                     tree[f"{step.destination.rstrip('/')}/{name}"] = f"{text} {step.chown} {step.chmod}"
-        return self._kept("", trees[0], tree)
+        return self._kept("", parent, tree)
 
-    def _chosen(self, step: Copy, source: CommittedSnapshot | None) -> dict[str, str]:
+    def _chosen(self, paths: Iterable[str], source: CommittedSnapshot | None) -> dict[str, str]:
         files = self.context if source is None else {k[1:]: v for k, v in self._trees[source.id].items()}
         chosen: dict[str, str] = {}
-        for wanted in step.sources:
+        for wanted in paths:
             found = {
                 path: text
                 for path, text in files.items()

@@ -10,7 +10,6 @@ import pytest
 
 from bennu.build import contents
 from bennu.build.contents import FileDigests, content_digest
-from bennu.build.graph import Copy
 from bennu.build.source import SourceTree
 from bennu.store.database import Database
 
@@ -29,7 +28,7 @@ def tree(tmp_path: Path) -> Path:
 
 def digest(root: Path, *sources: str, owners: bool = False, digests: FileDigests | None = None) -> str:
     tree = SourceTree(root, what="it", keeps_owners=owners)
-    return content_digest(tree.select(Copy(None, None, sources or ("d",), "/x")), digests or FileDigests(None, ""))
+    return content_digest(tree.select(sources or ("d",)), digests or FileDigests(None, ""))
 
 
 def change_content(root: Path) -> None:
@@ -161,7 +160,7 @@ def test_many_files_are_hashed_by_several_threads_with_the_same_result(tree):
     for number in range(contents.PARALLEL_FROM + 5):
         (tree / f"d/f{number}").write_text(str(number))
     digests = FileDigests(None, "")
-    selection = SourceTree(tree, what="it", keeps_owners=False).select(Copy(None, None, ("d",), "/x"))
+    selection = SourceTree(tree, what="it", keeps_owners=False).select(("d",))
     found = digests.of(e for item in selection.items for e in item.entries if e.status.st_mode & 0o170000 == 0o100000)
     assert all(found[path] == contents._file_digest(path) for path in found)
     assert len(found) == contents.PARALLEL_FROM + 8

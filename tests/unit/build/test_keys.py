@@ -8,15 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bennu.build import keys
-from bennu.build.graph import Base, Copy, InlineFile, MakeDirectory, Run
-from bennu.build.keys import SCRATCH, base_identity, content_key, definition_key
-from bennu.digest import digest_of
+from bennu.build.graph import Base, Copy, InlineFile, MakeDirectory, Run, Source, Step, reads_of
+from bennu.build.keys import SCRATCH, Key, Read, base_identity, step_key
+from bennu.digest import Digest, digest_of
 
 OTHER = digest_of(b"other")
 RUN = Run(parent=1, arguments=("/bin/sh", "-c", "make"), environment=("PATH=/bin",))
-COPY = Copy(parent=1, source=None, sources=("a", "b"), destination="/x/")
-FROM_STAGE = Copy(parent=1, source=2, sources=("/out/a",), destination="/x")
+COPY = Copy(parent=1, sources=(Source(0, "a"), Source(0, "b")), destination="/x/")
+FROM_STAGE = Copy(parent=1, sources=(Source(2, "/out/a"),), destination="/x")
 MADE = MakeDirectory(parent=1, path="/app")
+
+
+def by_content(step: Step, content: Digest = OTHER, parent: Digest = SCRATCH) -> Key:
+    return step_key(step, parent, dict.fromkeys(reads_of(step), Read(content, by_content=True)))
+
+
+def by_identity(step: Step, identity: Digest = OTHER, parent: Digest = SCRATCH) -> Key:
+    return step_key(step, parent, dict.fromkeys(reads_of(step), Read(identity, by_content=False)))
 
 
 @pytest.mark.parametrize(
@@ -35,14 +43,15 @@ MADE = MakeDirectory(parent=1, path="/app")
     ],
 )
 def test_every_field_of_a_run_counts(change):
-    assert definition_key(msgspec.structs.replace(RUN, **change), SCRATCH).digest != definition_key(RUN, SCRATCH).digest
+    assert step_key(msgspec.structs.replace(RUN, **change), SCRATCH).digest != step_key(RUN, SCRATCH).digest
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"sources": ("a", "c")},
-        {"sources": ("b", "a")},
+        {"sources": (Source(0, "a"), Source(0, "c"))},
+        {"sources": (Source(0, "b"), Source(0, "a"))},
+        {"sources": (Source(0, "a"), Source(3, "b"))},
         {"destination": "/x"},
         {"chown": "web"},
         {"chmod": "700"},
@@ -54,57 +63,70 @@ def test_every_field_of_a_run_counts(change):
 )
 def test_every_field_of_a_copy_counts(change):
     changed = msgspec.structs.replace(COPY, **change)
-    assert definition_key(changed, SCRATCH, source=OTHER).digest != definition_key(COPY, SCRATCH, source=OTHER).digest
+    assert by_content(changed).digest != by_content(COPY).digest
+    assert by_identity(changed).digest != by_identity(COPY).digest
 
 
 def test_the_name_and_the_content_of_an_inline_file_cannot_trade_places():
     one = msgspec.structs.replace(COPY, inline=(InlineFile("a", "b"), InlineFile("c", "d")))
     two = msgspec.structs.replace(COPY, inline=(InlineFile("a", "c"), InlineFile("b", "d")))
-    assert definition_key(one, SCRATCH).digest != definition_key(two, SCRATCH).digest
+    assert by_content(one).digest != by_content(two).digest
 
 
 def test_a_directory_counts_with_its_path_and_owner():
     found = {
-        definition_key(each, SCRATCH).digest
-        for each in (MADE, MakeDirectory(1, "/app2"), MakeDirectory(1, "/app", "web"))
+        step_key(each, SCRATCH).digest for each in (MADE, MakeDirectory(1, "/app2"), MakeDirectory(1, "/app", "web"))
     }
     assert len(found) == 3
 
 
 @pytest.mark.parametrize("step", [RUN, COPY, FROM_STAGE, MADE])
 def test_what_a_step_stands_on_counts_and_its_number_in_the_graph_does_not(step):
-    key = definition_key(step, SCRATCH, source=OTHER)
-    assert definition_key(step, OTHER, source=OTHER).digest != key.digest
-    assert definition_key(step, SCRATCH, source=SCRATCH).digest != key.digest
-    assert definition_key(msgspec.structs.replace(step, parent=7), SCRATCH, source=OTHER) == key
+    key = by_identity(step)
+    assert by_identity(step, parent=OTHER).digest != key.digest
+    assert by_identity(msgspec.structs.replace(step, parent=7)) == key
+    if reads_of(step):
+        assert by_identity(step, SCRATCH).digest != key.digest
+        assert by_content(step, SCRATCH).digest != by_content(step).digest
+
+
+def test_the_numbers_of_the_vertices_that_are_read_do_not_count():
+    moved = msgspec.structs.replace(FROM_STAGE, sources=(Source(9, "/out/a"),))
+    assert by_identity(moved) == by_identity(FROM_STAGE)
+    assert by_content(moved) == by_content(FROM_STAGE)
+
+
+def test_which_vertex_a_source_comes_from_counts():
+    reads = {0: Read(OTHER, by_content=True), 3: Read(OTHER, by_content=False)}
+    one, two = (
+        msgspec.structs.replace(COPY, sources=(Source(0, "a"), Source(3, "b"), Source(last, "c"))) for last in (0, 3)
+    )
+    assert step_key(one, SCRATCH, reads).digest != step_key(two, SCRATCH, reads).digest
 
 
 def test_proxies_count_for_nothing():
-    assert definition_key(msgspec.structs.replace(RUN, proxies=("HTTP_PROXY=x",)), SCRATCH) == definition_key(
-        RUN, SCRATCH
-    )
+    assert step_key(msgspec.structs.replace(RUN, proxies=("HTTP_PROXY=x",)), SCRATCH) == step_key(RUN, SCRATCH)
 
 
-@pytest.mark.parametrize("step", [RUN, COPY, MADE])
+@pytest.mark.parametrize("step", [RUN, MADE])
 def test_the_time_that_bounds_a_tree_counts(step):
-    found = {definition_key(step, SCRATCH, epoch=epoch).digest for epoch in (None, 0, 1)}
-    assert len(found) == 3
+    assert len({step_key(step, SCRATCH, epoch=epoch).digest for epoch in (None, 0, 1)}) == 3
 
 
 def test_a_file_that_moved_within_its_context_is_no_change():
-    moved = msgspec.structs.replace(COPY, sources=("deep/er/a", "b"))
-    assert definition_key(moved, SCRATCH, source=OTHER) == definition_key(COPY, SCRATCH, source=OTHER)
-    other = msgspec.structs.replace(FROM_STAGE, sources=("/elsewhere/a",))
-    assert content_key(other, SCRATCH, OTHER) == content_key(FROM_STAGE, SCRATCH, OTHER)
+    moved = msgspec.structs.replace(COPY, sources=(Source(0, "deep/er/a"), Source(0, "b")))
+    assert by_content(moved) == by_content(COPY)
+    other = msgspec.structs.replace(FROM_STAGE, sources=(Source(2, "/elsewhere/a"),))
+    assert by_content(other) == by_content(FROM_STAGE)
 
 
 def test_without_the_content_the_whole_path_counts():
-    other = msgspec.structs.replace(FROM_STAGE, sources=("/elsewhere/a",))
-    assert definition_key(other, SCRATCH, source=OTHER) != definition_key(FROM_STAGE, SCRATCH, source=OTHER)
+    other = msgspec.structs.replace(FROM_STAGE, sources=(Source(2, "/elsewhere/a"),))
+    assert by_identity(other) != by_identity(FROM_STAGE)
 
 
-def test_a_content_key_is_no_definition_key():
-    assert content_key(FROM_STAGE, SCRATCH, OTHER).digest != definition_key(FROM_STAGE, SCRATCH, source=OTHER).digest
+def test_a_content_key_is_no_step_key():
+    assert by_content(FROM_STAGE).digest != by_identity(FROM_STAGE).digest
 
 
 def test_images_with_the_same_layers_are_one_base():
@@ -113,10 +135,10 @@ def test_images_with_the_same_layers_are_one_base():
 
 
 def test_the_format_is_the_first_field(monkeypatch):
-    before = definition_key(RUN, SCRATCH)
+    before = step_key(RUN, SCRATCH)
     assert before.preimage[0] == ("format", keys.FORMAT)
     monkeypatch.setattr(keys, "FORMAT", "another")
-    assert definition_key(RUN, SCRATCH).digest != before.digest
+    assert step_key(RUN, SCRATCH).digest != before.digest
 
 
 WORDS = st.lists(st.text(st.characters(codec="utf-8"), max_size=4), max_size=4).map(tuple)
@@ -124,6 +146,6 @@ WORDS = st.lists(st.text(st.characters(codec="utf-8"), max_size=4), max_size=4).
 
 @given(WORDS, WORDS, WORDS, WORDS)
 def test_no_two_commands_share_a_key(arguments, environment, others, other_environment):
-    one = definition_key(Run(None, arguments, environment), SCRATCH)
-    two = definition_key(Run(None, others, other_environment), SCRATCH)
+    one = step_key(Run(None, arguments, environment), SCRATCH)
+    two = step_key(Run(None, others, other_environment), SCRATCH)
     assert (one.digest == two.digest) == ((arguments, environment) == (others, other_environment))

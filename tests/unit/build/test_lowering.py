@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bennu.build.graph import Base, BaseImage, Copy, InlineFile, Lowered, MakeDirectory, Run
+from bennu.build.graph import Base, BaseImage, Copy, InlineFile, Local, Lowered, MakeDirectory, Run, Source
 from bennu.build.lowering import lower
 from bennu.build.stages import DEFAULT_PATH
 from bennu.digest import Digest
@@ -78,7 +78,7 @@ def settings(text: str, **options) -> ContainerConfig:
 
 def labels(text: str, **options) -> list[str]:
     result = lowered(text, **options)
-    return [result.graph.vertices[index].label for index in result.graph.needed(result.result)]
+    return [result.graph.vertices[index].label for index in result.graph.steps(result.result)]
 
 
 def created_by(text: str, **options) -> list[str]:
@@ -174,32 +174,32 @@ class TestCopies:
         ],
     )
     def test_fields(self, instruction, fields):
-        step = last(f"FROM debian\n{instruction}")
+        *before, step = steps(f"FROM debian\n{instruction}")
         wanted = {"destination": "/", "chown": None, "chmod": None, "exclude": (), "unpack": False, **fields}
+        wanted["sources"] = tuple(Source(before.index(Local()), path) for path in fields["sources"])
         assert {name: getattr(step, name) for name in wanted} == wanted
-        assert step.source is None
 
     def test_inline_files(self):
         step = last("FROM debian\nENV A=1\nCOPY x <<a <<-'b' /d/\n\"$A\"\na\n\t$A\n\tb")
         assert step.inline == (InlineFile("a", '"1"\n'), InlineFile("b", "$A\n"))
-        assert (step.sources, step.destination) == (("x",), "/d/")
+        assert (step.sources, step.destination) == ((Source(1, "x"),), "/d/")
 
     @pytest.mark.parametrize("name", ["first", "FIRST", "0"])
     def test_from_a_stage(self, name):
         base, run, copy = steps(f"FROM debian AS First\nRUN a\nFROM scratch\nCOPY --from={name} /x /y")
         assert isinstance(base, Base)
         assert isinstance(run, Run)
-        assert copy == Copy(parent=None, source=1, sources=("x",), destination="/y")
+        assert copy == Copy(parent=None, sources=(Source(1, "x"),), destination="/y")
 
     def test_from_an_image(self):
         base, copy = steps("FROM scratch\nCOPY --from=site:1 /x /y")
         assert base == Base(digest("c"), digest("c"))
-        assert copy.source == 0
+        assert copy.sources == (Source(0, "x"),)
 
     @pytest.mark.parametrize("origin", ["empty", "scratch", "0"])
     def test_from_an_empty_tree(self, origin):
         nothing, copy = steps(f"FROM scratch\nFROM scratch\nCOPY --from={origin} / /y")
-        assert (nothing, copy.source) == (MakeDirectory(None, "/"), 0)
+        assert (nothing, copy.sources) == (MakeDirectory(None, "/"), (Source(0, "."),))
 
 
 class TestVariables:
@@ -389,7 +389,7 @@ class TestHistory:
     def test_every_layer_of_the_result_has_its_entry(self):
         text = "FROM debian AS a\nWORKDIR /\nRUN a\nWORKDIR /x\nFROM a\nCOPY a b\nADD c d\nENV a=b\nRUN e"
         result = lowered(text)
-        above_the_base = result.graph.needed(result.result)[1:]
+        above_the_base = result.graph.steps(result.result)[1:]
         filled = [entry for entry in result.config.history if entry != BASE_HISTORY and not entry.empty_layer]
         assert len(above_the_base) == len(filled) == 5
 

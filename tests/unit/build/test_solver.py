@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bennu.build.cache import StepCache
-from bennu.build.graph import Base, Copy, Graph, MakeDirectory, Run
-from bennu.build.keys import SCRATCH, definition_key
+from bennu.build.graph import Base, Copy, Graph, Local, MakeDirectory, Run, Source, reads_of
+from bennu.build.keys import SCRATCH, step_key
 from bennu.build.progress import Broken, Cached, Event, Finished, Started
 from bennu.build.solver import LOCK_BUCKET_DIGITS, Solver
 from bennu.config import Settings
@@ -58,26 +58,28 @@ class Steps:
     def base(self, step: Base) -> CommittedSnapshot:
         return self.store.tree(None, f"base {step.chain}")
 
-    def content(self, step: Copy, source: CommittedSnapshot | None):
+    def content(self, step: Copy, vertex: int, tree: CommittedSnapshot | None):
         self.looked_at += 1
         outcome = self.outcomes.get("content")
         if isinstance(outcome, Exception):
             raise outcome
-        return digest_of((self.context if source is None else self.store.text(source)).encode())
+        return digest_of((self.context if tree is None else self.store.text(tree)).encode())
 
     def run(self, vertex, trees, emit, cancel) -> CommittedSnapshot:
         step = vertex.step
         name = " ".join(step.arguments) if isinstance(step, Run) else type(step).__name__
         self.ran[name] += 1
-        outcome = self.outcomes.get(name, f"{self.store.text(trees[0])}+{name}")
+        parent = None if step.parent is None else trees[step.parent]
+        outcome = self.outcomes.get(name, f"{self.store.text(parent)}+{name}")
         if callable(outcome):
             outcome = outcome(cancel)
         if isinstance(outcome, BaseException):
             raise outcome
         if isinstance(step, Copy):
-            outcome = f"{outcome}({self.context if step.source is None else self.store.text(trees[1])})"
+            taken = [self.store.text(trees[each]) if each in trees else self.context for each in reads_of(step)]
+            outcome = f"{outcome}({', '.join(taken)})"
         emit("stdout", b"done\n")
-        return self.store.tree(trees[0], str(outcome))
+        return self.store.tree(parent, str(outcome))
 
 
 @pytest.fixture
@@ -96,8 +98,11 @@ class Build:
     def run(self, command: str, parent: int | None = None) -> int:
         return self.graph.add(Run(parent, (command,), ()), command)
 
-    def copy(self, parent: int | None, source: int | None, name: str = "a") -> int:
-        return self.graph.add(Copy(parent, source, (name,), "/x"), "copy")
+    def copy(self, parent: int | None, *sources: int | None) -> int:
+        """A COPY from each source: a vertex, or None for the context."""
+        context = self.graph.add(Local(), "context") if None in sources else -1
+        found = tuple(Source(context if each is None else each, "a") for each in sources)
+        return self.graph.add(Copy(parent, found, "/x"), "copy")
 
     def solve(self, store: Store, steps: Steps, result: int, **options: object) -> str:
         solver = Solver(self.graph, steps, store.cache, store.settings, self.events.append, **options)
@@ -231,7 +236,7 @@ def test_an_error_of_a_look_up_ends_the_others_too(store):
         return Failed("cancelled", status=137)
 
     build = Build()
-    inner = build.copy(build.run("quick"), None, "missing")
+    inner = build.copy(build.run("quick"), None)
     result = build.copy(build.run("long"), build.run("after", inner))
     steps = Steps(store)
     steps.outcomes = {"long": until_cancelled, "content": NotFound("'/missing' is not there")}
@@ -241,7 +246,7 @@ def test_an_error_of_a_look_up_ends_the_others_too(store):
 
 
 def test_a_failure_ends_the_wait_for_another_builds_step_too(store):
-    waited_for = definition_key(Run(None, ("waits",), ()), SCRATCH).digest
+    waited_for = step_key(Run(None, ("waits",), ()), SCRATCH).digest
     build = Build()
     result = build.copy(build.run("waits"), build.run("bad"))
     steps = Steps(store)

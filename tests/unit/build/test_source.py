@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bennu.build.graph import Copy
 from bennu.build.source import SourceTree, load_rules
 from bennu.dockerfile.ignore import Rules
 from bennu.errors import Invalid, NotFound, Unsupported
@@ -27,7 +26,7 @@ def context(tmp_path: Path) -> Path:
 def taken(context: Path, *sources: str, ignored: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> list[str]:
     """``name`` of each file item, ``name/: entries`` of each directory."""
     tree = SourceTree(context, what="the build context", rules=Rules(ignored), keeps_owners=False)
-    selection = tree.select(Copy(None, None, sources, "/x/", exclude=exclude))
+    selection = tree.select(sources, exclude)
     return [
         f"{item.name}/: {' '.join(each.target for each in item.entries[1:])}" if item.is_directory else item.name
         for item in selection.items
