@@ -239,7 +239,7 @@ class Fleet(Runtime):
         """What builds the images of a fleet file."""
         from pathlib import Path
 
-        from bennu.build.builder import BuildRequest
+        from bennu.build.request import BuildRequest
         from bennu.oci.reference import parse_name
 
         def make(service: str, build: Build, names: tuple[str, ...]) -> Digest:

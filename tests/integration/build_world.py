@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bennu.build.builder import BuildRequest, Built
 from bennu.build.progress import Cached, Event, Output, Started
+from bennu.build.request import BuildRequest, Built
 from bennu.build.trees import in_trees
 from bennu.config import Settings
 from bennu.oci.reference import parse_reference

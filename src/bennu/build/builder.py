@@ -7,7 +7,7 @@ all.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,18 +19,18 @@ from bennu.build.executor import StepExecutor
 from bennu.build.graph import BaseImage, Lowered
 from bennu.build.lowering import lower
 from bennu.build.progress import Listener
+from bennu.build.request import BuildRequest, Built, with_epoch
 from bennu.build.solver import Solver
 from bennu.build.source import SourceTree, load_rules
 from bennu.config import Settings
 from bennu.dockerfile.parser import parse
 from bennu.dockerfile.source import Span
-from bennu.errors import BennuError, Invalid, NotFound
+from bennu.errors import BennuError, NotFound
 from bennu.oci.image_config import History, ImageConfig, chain_ids, rfc3339
 from bennu.oci.platform import platform_of_machine
-from bennu.oci.reference import Reference
 from bennu.store.base import CommittedSnapshot
 from bennu.store.database import Database
-from bennu.store.images import Image, Images
+from bennu.store.images import Images
 from bennu.store.operations import Operations
 from bennu.store.snapshots import Snapshots
 
@@ -38,40 +38,6 @@ if TYPE_CHECKING:
     from bennu.build.running import Runner
 
 COMMENT: Final = "buildkit.dockerfile.v0"
-EPOCH: Final = "SOURCE_DATE_EPOCH"
-
-
-class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One build. ``context`` is a directory; ``dockerfile`` a path, or ``text`` what it says instead.
-
-    ``epoch`` is SOURCE_DATE_EPOCH (Unix seconds). ``network`` is what a RUN without ``--network`` gets.
-    """
-
-    context: Path
-    dockerfile: Path | None = None
-    text: bytes | None = None
-    names: tuple[Reference, ...] = ()
-    build_args: Mapping[str, str] = {}
-    labels: Mapping[str, str] = {}
-    target: str | None = None
-    use_cache: bool = True
-    epoch: int | None = None
-    network: graph.Network = "default"
-
-
-class Built(msgspec.Struct, frozen=True):
-    """The image, what its author should know, and how much was done.
-
-    ``steps`` of which ``ran`` were not found in the cache; entries of the context that were ``walked``, and files that
-    were read to be ``hashed``.
-    """
-
-    image: Image
-    warnings: tuple[graph.Warning, ...]
-    steps: int
-    ran: int
-    walked: int
-    hashed: int
 
 
 class Builder:
@@ -97,7 +63,7 @@ class Builder:
 
     def build(self, request: BuildRequest, listener: Listener) -> Built:
         """Build an image. Errors of the Dockerfile are ``Invalid`` or ``Unsupported`` with their place."""
-        request = _with_epoch(request)
+        request = with_epoch(request)
         path = dockerfile_path(request)
         lowered = self._lower(request, path)
         _connect(lowered.graph, request.network)
@@ -170,22 +136,6 @@ def dockerfile_path(request: BuildRequest) -> Path:
     context.
     """
     return request.dockerfile or request.context / "Dockerfile"
-
-
-def _with_epoch(request: BuildRequest) -> BuildRequest:
-    """SOURCE_DATE_EPOCH as a build argument and as the time that bounds the build, whichever of them was given."""
-    text = request.build_args.get(EPOCH)
-    if text is None:
-        given = {} if request.epoch is None else {EPOCH: str(request.epoch)}
-        return msgspec.structs.replace(request, build_args={**request.build_args, **given})
-    return msgspec.structs.replace(request, epoch=parse_epoch(text))
-
-
-def parse_epoch(text: str) -> int:
-    """The value of SOURCE_DATE_EPOCH as Unix seconds. ``Invalid``."""
-    if not (text.isascii() and text.isdecimal()):
-        raise Invalid(f"{EPOCH} is {text!r}, which is not a number of seconds since 1970")
-    return int(text)
 
 
 def _with_history(config: ImageConfig) -> ImageConfig:

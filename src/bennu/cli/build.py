@@ -11,7 +11,7 @@ from bennu.cli.context import Context
 from bennu.cli.human import clock, size
 
 if TYPE_CHECKING:
-    from bennu.build.builder import Built
+    from bennu.build.request import Built
 
 COMMAND = Command(
     "build",

@@ -10,14 +10,14 @@ from bennu.cli.context import Context
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bennu.build.builder import BuildRequest
+    from bennu.build.request import BuildRequest
 
 
 def request(args: Arguments, context: Context) -> BuildRequest:
     """The build that the flags describe. Standard input is read here where it is the Dockerfile."""
     from pathlib import Path
 
-    from bennu.build.builder import BuildRequest
+    from bennu.build.request import BuildRequest
     from bennu.errors import NotFound, Unsupported
     from bennu.oci.reference import parse_name
 
@@ -62,6 +62,6 @@ def source_date_epoch(context: Context) -> int | None:
     text = context.environ.get("SOURCE_DATE_EPOCH")
     if not text:
         return None
-    from bennu.build.builder import parse_epoch
+    from bennu.build.request import parse_epoch
 
     return parse_epoch(text)

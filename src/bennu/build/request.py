@@ -1,0 +1,65 @@
+"""What a build is asked for and what it came to. Values only: ``builder`` does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bennu.build import graph
+from bennu.errors import Invalid
+from bennu.oci.reference import Reference
+from bennu.store.images import Image
+
+EPOCH: Final = "SOURCE_DATE_EPOCH"
+
+
+class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One build. ``context`` is a directory; ``dockerfile`` a path, or ``text`` what it says instead.
+
+    ``epoch`` is SOURCE_DATE_EPOCH (Unix seconds). ``network`` is what a RUN without ``--network`` gets.
+    """
+
+    context: Path
+    dockerfile: Path | None = None
+    text: bytes | None = None
+    names: tuple[Reference, ...] = ()
+    build_args: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+    target: str | None = None
+    use_cache: bool = True
+    epoch: int | None = None
+    network: graph.Network = "default"
+
+
+class Built(msgspec.Struct, frozen=True):
+    """The image, what its author should know, and how much was done.
+
+    ``steps`` of which ``ran`` were not found in the cache; entries of the context that were ``walked``, and files that
+    were read to be ``hashed``.
+    """
+
+    image: Image
+    warnings: tuple[graph.Warning, ...]
+    steps: int
+    ran: int
+    walked: int
+    hashed: int
+
+
+def with_epoch(request: BuildRequest) -> BuildRequest:
+    """SOURCE_DATE_EPOCH as a build argument and as the time that bounds the build, whichever of them was given."""
+    text = request.build_args.get(EPOCH)
+    if text is None:
+        given = {} if request.epoch is None else {EPOCH: str(request.epoch)}
+        return msgspec.structs.replace(request, build_args={**request.build_args, **given})
+    return msgspec.structs.replace(request, epoch=parse_epoch(text))
+
+
+def parse_epoch(text: str) -> int:
+    """The value of SOURCE_DATE_EPOCH as Unix seconds. ``Invalid``."""
+    if not (text.isascii() and text.isdecimal()):
+        raise Invalid(f"{EPOCH} is {text!r}, which is not a number of seconds since 1970")
+    return int(text)
