@@ -1,4 +1,4 @@
-"""Sources that are elsewhere: URLs of files and references to Git repositories, as ADD and build contexts take them. Pure.
+"""Sources that are elsewhere: URLs of files and references to Git repositories, as ADD and contexts take them. Pure.
 
 ``https://host/name.git#ref:directory`` is a repository, as is ``git@host:path`` and whatever begins with ``git://`` or
 ``ssh://``; any other ``http://`` or ``https://`` is a file. What follows ``?`` says the same by name (``ref``,
@@ -50,8 +50,8 @@ class GitReference(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> str:
-        """The remote without a password or token, for people and for what is kept."""
-        return without_password(self.remote)
+        """The remote without user and password, for people and for what is kept."""
+        return without_credentials(self.remote)
 
 
 def is_commit(text: str) -> bool:
@@ -59,12 +59,12 @@ def is_commit(text: str) -> bool:
     return _COMMIT.fullmatch(text) is not None
 
 
-def without_password(remote: str) -> str:
-    """A URL in which ``xxxxx`` stands for the password; anything else as it is."""
-    found = re.match(r"([a-zA-Z0-9]+://)([^/@]*)@", remote)
-    if found is None or ":" not in found[2]:
+def without_credentials(remote: str) -> str:
+    """A URL of HTTP in which ``xxxxx`` stands for user and password; anything else as it is."""
+    found = re.match(r"(https?://)([^/@?#]*)@", remote, re.IGNORECASE)
+    if found is None:
         return remote
-    return f"{found[1]}{found[2].partition(':')[0]}:xxxxx@{remote[found.end() :]}"
+    return f"{found[1]}{re.sub('[^:]+', 'xxxxx', found[2], count=2)}@{remote[found.end() :]}"
 
 
 def parse_git_reference(text: str) -> GitReference | None:
