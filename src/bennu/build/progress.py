@@ -27,6 +27,12 @@ class Cached(Event, frozen=True, tag=True):
     """The step ran before, and its result is used."""
 
 
+class Waiting(Event, frozen=True, tag=True):
+    """Somebody else is at the same step: ``holder`` says who. What comes next says how it went on."""
+
+    holder: str = ""
+
+
 class Output(Event, frozen=True, tag=True):
     """Bytes that a RUN wrote, as they came."""
 

@@ -1,33 +1,31 @@
 """How a build looks: on a terminal, in a log, as JSON, or not at all. Listeners of ``build.progress``.
 
-``plain`` is BuildKit's form (``#3 [web 2/5] RUN make``, output with the time since the step began); ``tty`` shows
-finished steps as lines and the running ones, with their last output, below them; ``rawjson`` is one object an event.
+``plain`` is BuildKit's form (``#3 [web 2/5] RUN make``, output with the time since the step began); ``tty`` is a
+picture that moves (``build_screen``); ``rawjson`` is one object an event.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import threading
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from bennu.cli.human import clock
-from bennu.cli.output import truncated
+from bennu.cli.build_screen import Screen, frame
 
 if TYPE_CHECKING:
     from bennu.build.progress import Event
     from bennu.cli.context import Context
 
 REFRESH_SECONDS = 0.1
-TAIL_LINES = 4
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
 def renderer(kind: str, context: Context) -> Plain | Terminal | RawJson | Quiet:
-    """The renderer that ``--progress`` asks for; ``auto`` is ``tty`` on a terminal and ``plain`` elsewhere."""
-    if kind == "auto":
-        kind = "tty" if context.is_coloured(context.stderr) else "plain"
-    if kind == "tty":
-        return Terminal(context)
+    """The renderer that ``--progress`` asks for; ``auto`` and ``tty`` are ``plain`` where no terminal is."""
+    if kind in {"auto", "tty"}:
+        return Terminal(context) if context.can_draw(context.stderr) else Plain(context.stderr)
     return {"plain": Plain, "rawjson": RawJson, "quiet": Quiet}[kind](context.stderr)
 
 
@@ -46,16 +44,22 @@ class Quiet:
 
 
 class RawJson(Quiet):
-    """One JSON object a line."""
+    """One JSON object a line. A character whose bytes came apart is whole in the later object."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._decoders: dict[tuple[int, str], codecs.IncrementalDecoder] = {}
 
     def __call__(self, event: Event) -> None:
         """Write an event."""
         import msgspec
 
         record = msgspec.to_builtins(event, builtin_types=(bytes,))
-        if "data" in record:
-            record["data"] = record["data"].decode(errors="replace")
         with self._lock:
+            if "data" in record:
+                key = (event.number, record.get("stream", "stdout"))
+                decoder = self._decoders.setdefault(key, codecs.getincrementaldecoder("utf-8")("replace"))
+                record["data"] = decoder.decode(record["data"])
             self._stream.write(json.dumps(record) + "\n")
             self._stream.flush()
 
@@ -83,6 +87,8 @@ class Plain(Quiet):
                 return [f"{head} {event.label}"]
             case "Cached":
                 return [f"{head} {event.label}", f"{head} CACHED"]
+            case "Waiting":
+                return [f"{head} {event.label}", f"{head} waits for {event.holder}"]  # type: ignore[attr-defined]
             case "Output":
                 return self._output(event)
             case "Finished":
@@ -107,79 +113,40 @@ class Plain(Quiet):
 
 
 class Terminal(Quiet):
-    """Finished steps above, running ones with their last lines below; drawn again a few times a second."""
+    """A ``Screen``, drawn a few times a second by a thread and nowhere else: steps that write a lot cost nothing."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context.stderr)
         self._context = context
-        self._running: dict[int, tuple[str, float, list[str]]] = {}
-        self._drawn = 0
+        self._screen = Screen(time.monotonic(), coloured=context.is_coloured(context.stderr))
+        self._is_drawn = False
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._refresh, daemon=True)
+        self._thread = threading.Thread(target=self._refresh, name="bennu-screen", daemon=True)
         self._thread.start()
 
     def __call__(self, event: Event) -> None:
-        """Take note of an event, and write what is final."""
+        """Take note of an event."""
         with self._lock:
-            match type(event).__name__:
-                case "Started":
-                    self._running[event.number] = (event.label, time.monotonic(), [])
-                case "Cached":
-                    self._write_above(f"\x1b[34m => CACHED {event.label}\x1b[0m")
-                case "Output":
-                    self._take(event)
-                case "Finished":
-                    self._running.pop(event.number, None)
-                    took = clock(event.seconds)  # type: ignore[attr-defined]
-                    self._write_above(f" => {event.label}  \x1b[2m{took}\x1b[0m")
-                case _:
-                    self._running.pop(event.number, None)
-                    word = "CANCELED" if event.cancelled else "ERROR"  # type: ignore[attr-defined]
-                    self._write_above(f"\x1b[31m => {word} {event.label}\x1b[0m")
+            self._screen.take(event, time.monotonic())
 
     def close(self) -> None:
-        """Take the running part away."""
+        """Leave the final lines, and nothing else."""
         self._done.set()
         self._thread.join()
-        with self._lock:
-            self._erase()
-            self._stream.flush()
-
-    def _take(self, event: Event) -> None:
-        found = self._running.get(event.number)
-        if found is not None:
-            text = event.data.decode(errors="replace")  # type: ignore[attr-defined]
-            lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip()]
-            found[2].extend(lines)
-            del found[2][:-TAIL_LINES]
+        self._draw(ended=True)
 
     def _refresh(self) -> None:
         while not self._done.wait(REFRESH_SECONDS):
-            with self._lock:
-                self._erase()
-                self._draw()
+            self._draw()
 
-    def _write_above(self, text: str) -> None:
-        self._erase()
-        self._stream.write(text + "\n")
-        self._draw()
-
-    def _erase(self) -> None:
-        if self._drawn:
-            self._stream.write(f"\x1b[{self._drawn}F\x1b[J")
-            self._drawn = 0
-
-    def _draw(self) -> None:
-        width = self._context.width(self._stream) - 1
-        lines: list[str] = []
-        for label, began, tail in self._running.values():
-            took = clock(time.monotonic() - began)
-            lines.append(f" => {truncated(label, width - len(took) - 7)}  {took}")
-            lines += [f"\x1b[2m    {truncated(_printable(line), width - 5)}\x1b[0m" for line in tail]
-        self._stream.write("".join(line + "\n" for line in lines))
-        self._drawn = len(lines)
+    def _draw(self, *, ended: bool = False) -> None:
+        columns, rows = self._context.size(self._stream)
+        with self._lock:
+            final = self._screen.final(columns, ended=ended)
+            live = [] if ended else self._screen.live(time.monotonic(), columns, max(rows - 1, 1))
+        if not (final or live or self._is_drawn):
+            return
+        cursor = HIDE if live and not self._is_drawn else SHOW if self._is_drawn and not live else ""
+        self._stream.write(cursor + frame(final, live))
         self._stream.flush()
-
-
-def _printable(line: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in line)
+        self._is_drawn = bool(live)

@@ -52,15 +52,19 @@ class Context:
         """Colours suit this stream: a terminal that is not dumb, and no ``NO_COLOR`` (no-color.org)."""
         return _is_terminal(stream) and not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
 
-    def width(self, stream: TextIO, otherwise: int = 80) -> int:
-        """The columns of the terminal behind the stream; ``COLUMNS`` wins, ``otherwise`` where there is none."""
-        columns = self.environ.get("COLUMNS", "")
-        if columns.isdigit() and int(columns):
-            return int(columns)
+    def can_draw(self, stream: TextIO) -> bool:
+        """The cursor can be moved on this stream: a terminal that is not dumb."""
+        return _is_terminal(stream) and self.environ.get("TERM") != "dumb"
+
+    def size(self, stream: TextIO) -> tuple[int, int]:
+        """Columns and rows of the terminal behind the stream, or 80 by 24; ``COLUMNS`` and ``LINES`` win."""
         try:
-            return os.get_terminal_size(stream.fileno()).columns or otherwise
+            found: tuple[int, int] = os.get_terminal_size(stream.fileno())
         except (OSError, ValueError):
-            return otherwise
+            found = (0, 0)
+        wanted = (self.environ.get("COLUMNS", ""), self.environ.get("LINES", ""))
+        columns, rows = (int(word) if word.isdecimal() else size for word, size in zip(wanted, found, strict=True))
+        return columns or 80, rows or 24
 
     def print(self, text: str = "") -> None:
         """One line of data on standard output."""

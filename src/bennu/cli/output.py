@@ -78,15 +78,26 @@ def shown(value: object) -> str:
 
 
 def truncated(text: str, limit: int) -> str:
-    """The text, cut to ``limit`` columns with an ellipsis where it is longer."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """The text, cut to ``limit`` columns (at least 1) with an ellipsis where it is longer."""
+    if width(text) <= limit:
+        return text
+    columns = 0
+    for at, char in enumerate(text):
+        columns += width(char)
+        if columns >= limit:
+            return text[:at] + "…"
+    return text
 
 
 def width(text: str) -> int:
     """Columns of a terminal that the text takes: wide East Asian characters two, combining ones none."""
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
+    return sum(0 if _is_combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
+
+
+def _is_combining(char: str) -> bool:
+    return unicodedata.category(char) in {"Mn", "Me"}
 
 
 def _templated(records: Sequence[Record], columns: Sequence[Column], form: str) -> str:

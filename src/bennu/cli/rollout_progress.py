@@ -48,7 +48,7 @@ class RolloutProgress:
             self._last = text
             self._told[what] = now
             if self._live:
-                width = self._context.width(self._context.stderr)
+                width, _ = self._context.size(self._context.stderr)
                 self._context.stderr.write(f"\r\x1b[K{text[: width - 1]}")
             else:
                 self._context.stderr.write(text + "\n")

@@ -73,46 +73,57 @@ def test_json_is_one_object_an_event():
     assert found[2] == {"type": "Output", "number": 2, "label": MAKE, "data": "one\ntw"}
 
 
-def on_screen(text: str) -> list[str]:
-    """What a terminal shows in the end: cursor to an earlier line, clear to the end, colours."""
-    lines, row = [""], 0
-    for part in re.split(r"(\x1b\[\d*[A-Za-z]|\n)", text):
+def on_screen(text: str, columns: int = 40) -> list[str]:
+    """What a terminal shows in the end: cursor up, to the line's start, clear to the end, wrapping off, colours."""
+    lines, row, at = [""], 0, 0
+    for part in re.split(r"(\x1b\[\??\d*[A-Za-z]|\n|\r)", text):
         if part == "\n":
-            row += 1
+            row, at = row + 1, 0
             lines[row:] = lines[row:] or [""]
-        elif part.endswith("F") and part.startswith("\x1b"):
+        elif part == "\r":
+            at = 0
+        elif part.endswith("A") and part.startswith("\x1b"):
             row -= int(part[2:-1])
         elif part == "\x1b[J":
-            lines[row:] = [""]
+            lines[row:] = [lines[row][:at]]
         elif not part.startswith("\x1b"):
-            lines[row] += part
+            assert len(part) <= columns
+            lines[row] = lines[row][:at] + part + lines[row][at + len(part) :]
+            at += len(part)
     return lines
 
 
 def test_the_terminal_keeps_what_is_final_and_takes_the_rest_away():
-    lines = on_screen(shown("tty", Screen()))
-    assert lines[0] == " => CACHED [web 1/3] FROM base"
-    assert lines[1].startswith(" => [web 2/3] RUN make  1")
-    assert lines[2:] == [" => ERROR [web 3/3] RUN test", ""]
-
-
-def test_the_terminal_shows_the_last_lines_of_what_runs():
     stream = Screen()
-    view = renderer("tty", Context({"TERM": "xterm", "COLUMNS": "40"}, stderr=stream))
-    for event in (*EVENTS[1:3], EVENTS[0]):
-        view(event)
-    lines = on_screen(stream.getvalue())
-    view.close()
-    assert lines[1].startswith(" => [web 2/3] RUN make")
-    assert lines[2] == "    one"
+    text = shown("tty", stream)
+    assert on_screen(text) == [
+        " => CACHED [web 1/3] FROM base",
+        " => [web 2/3] RUN make  1.3s",
+        " => ERROR [web 3/3] RUN test  0.10s",
+        "",
+    ]
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h")
 
 
-@pytest.mark.parametrize("width", ["1", "8", "400"])
-def test_any_width_of_a_terminal_will_do(width):
-    view = renderer("tty", Context({"TERM": "xterm", "COLUMNS": width}, stderr=Screen()))
-    view(Started(1, "[1/1] RUN " + "x" * 300))
-    view(Output(1, "", "stdout", b"\x1b[31mred\x1b[0m\r50%\r100%\n\n" + b"y" * 300))
+@pytest.mark.parametrize(("kind", "environ"), [("auto", {"TERM": "dumb"}), ("plain", {})])
+def test_a_dumb_terminal_gets_plain_lines(kind, environ):
+    stream = Screen()
+    renderer(kind, Context(environ, stderr=stream))(EVENTS[0])
+    assert stream.getvalue() == "#1 [web 1/3] FROM base\n#1 CACHED\n"
+
+
+def test_no_color_leaves_the_moving_picture():
+    stream = Screen()
+    view = renderer("auto", Context({"TERM": "xterm", "NO_COLOR": "1"}, stderr=stream))
+    view(EVENTS[0])
     view.close()
+    assert stream.getvalue() == "\r\x1b[J => CACHED [web 1/3] FROM base\n"
+
+
+def test_characters_that_arrive_in_pieces_are_whole_in_json():
+    events = (Output(1, "", "stdout", b"\xc3"), Output(1, "", "stderr", b"x"), Output(1, "", "stdout", b"\xa9"))
+    found = [json.loads(line)["data"] for line in shown("rawjson", events=events).splitlines()]
+    assert found == ["", "x", "\xe9"]
 
 
 def test_every_listener_is_told():
