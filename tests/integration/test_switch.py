@@ -98,8 +98,10 @@ def sets(switch: Switch) -> Iterator[Switch]:
         yield switch
 
 
-def get(path: str = "/", port: int = PORT, method: str = "GET", body: bytes | None = None) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+def get(
+    path: str = "/", port: int = PORT, method: str = "GET", body: bytes | None = None, source: str = "127.0.0.1"
+) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10, source_address=(source, 0))
     try:
         connection.request(method, path, body=body)
         response = connection.getresponse()
@@ -257,6 +259,27 @@ def test_a_canary_gets_a_share(sets: Switch):
     assert {get() for _ in range(10)} == {"b"}
     sets.activate({"web": "a"})
     assert {get() for _ in range(10)} == {"a"}
+
+
+def test_a_candidate_that_asks_gets_the_candidate_and_nobody_else_does(sets: Switch, settings: Settings):
+    candidate, active = members(2)[0].address, members(1)[0].address
+    sets.propose({"web": "b"})
+    assert {get(source=candidate), get(source=candidate, method="POST", body=b"x")} == {"b", "b x"}
+    assert {get(), get(source=active)} == {"a"}
+    for pid in haproxies(settings):
+        os.kill(pid, signal.SIGKILL)
+    sets.reconcile()
+    assert (get(source=candidate), get()) == ("b", "a")
+    sets.activate({"web": "b"})
+    assert sets.state().candidates == {}
+    assert (get(source=candidate), get()) == ("b", "b")
+    sets.activate({"web": "a"})
+    assert get(source=candidate) == "a"
+    sets.propose({"web": "b"})
+    sets.remove_set("web", "b")
+    assert (sets.state().candidates, get(source=candidate)) == ({}, "a")
+    with pytest.raises(NotFound):
+        sets.propose({"web": "b"})
 
 
 def test_counters_tell_sets_apart(sets: Switch):

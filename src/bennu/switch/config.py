@@ -8,8 +8,9 @@ Decisions that the text carries (measured in ``docs/decisions/0002-how-servers-g
 - Failed connections are redispatched at once, for every method: nothing has been sent then.
 - Timeouts do not cut what is slow (an hour between two bytes of a request or response, a week of silence in TCP and
   WebSockets); dead peers are found by TCP keep-alive.
-- The slot is looked up for each request (HTTP) or each connection (TCP): ``SERVICE/BUCKET`` first, where a canary has
-  entries for some of the 100 buckets, then ``SERVICE``.
+- The slot is looked up for each request (HTTP) or each connection (TCP): ``ADDRESS/SERVICE`` first, where who asks is a
+  candidate's replica and the service has a candidate, then ``SERVICE/BUCKET``, where a canary has entries for some of
+  the 100 buckets, then ``SERVICE``. Names mean the same to everybody, so what a program has looked up once stays right.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def server_words(server: Server, frontend: Frontend, *, fresh: bool) -> str:
 
 
 def map_entries(state: SwitchState) -> dict[str, str]:
-    """The map: for each active service its slot, and for a canary's share of the buckets the canary's slot."""
+    """The map: for each active service its slot, for a canary's share of the buckets the canary's slot, and for each
+    address of a candidate's replica the slots of all candidates.
+    """
     entries: dict[str, str] = {}
     for service in sorted(state.active):
         found = state.active_set(service)
@@ -74,6 +77,9 @@ def map_entries(state: SwitchState) -> dict[str, str]:
         placed = None if canary is None else state.find(service, canary.set)
         if canary is not None and placed is not None:
             entries |= {f"{service}/{bucket}": slot_name(service, placed.slot) for bucket in range(canary.percent)}
+    candidates = [found for name, one in sorted(state.candidates.items()) if (found := state.find(name, one))]
+    for asking in (server.address for placed in candidates for server in placed.servers):
+        entries |= {f"{asking}/{one.service}": slot_name(one.service, one.slot) for one in candidates}
     return entries
 
 
@@ -90,7 +96,7 @@ def streams(state: SwitchState) -> tuple[Frontend, ...]:
 def shape(state: SwitchState, places: Places) -> str:
     """A digest of everything that a running process cannot be told over its socket."""
     neutral = Places(socket="", map="", chroot=places.chroot, user=places.user, group=places.group)
-    bare = msgspec.structs.replace(state, sets=(), active={}, canaries={})
+    bare = msgspec.structs.replace(state, sets=(), active={}, canaries={}, candidates={})
     return hashlib.sha256(config_text(bare, neutral).encode()).hexdigest()[:16]
 
 
@@ -152,6 +158,7 @@ def _frontend(frontend: Frontend, places: Places) -> str:
         f"    {rule} set-var(txn.slot) str({service}),map({places.map})",
         # a converter that finds nothing leaves the variable as it is
         f"    {rule} set-var(txn.slot) str({service}/),concat(,txn.bucket),map({places.map})",
+        f"    {rule} set-var(txn.slot) src,concat(/{service}),map({places.map})",
     ]
     if http:
         lines.append("    option forwardfor")

@@ -76,12 +76,17 @@ class Canary(msgspec.Struct, frozen=True):
 
 
 class SwitchState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The committed switch of one project. Made by the functions below only."""
+    """The committed switch of one project. Made by the functions below only.
+
+    ``candidates``: sets that are being proven. What their replicas ask of each other's services goes to the candidate;
+    what anybody else asks does not.
+    """
 
     frontends: tuple[Frontend, ...] = ()
     sets: tuple[PlacedSet, ...] = ()
     active: dict[str, str] = {}
     canaries: dict[str, Canary] = {}
+    candidates: dict[str, str] = {}
     slots: dict[str, int] = {}
 
     @property
@@ -147,7 +152,17 @@ def with_active(
         if not 0 <= canary.percent <= 100:
             raise Invalid(f"canary of service {service!r}: {canary.percent} is not a percentage")
     kept = {service: canary for service, canary in state.canaries.items() if service not in sets}
-    return msgspec.structs.replace(state, active={**state.active, **sets}, canaries={**kept, **canaries})
+    proven = {service: name for service, name in state.candidates.items() if sets.get(service) != name}
+    return msgspec.structs.replace(
+        state, active={**state.active, **sets}, canaries={**kept, **canaries}, candidates=proven
+    )
+
+
+def with_candidates(state: SwitchState, sets: Mapping[str, str]) -> SwitchState:
+    """The state with these sets, by service, as the candidates and no others. ``NotFound`` for an unknown set."""
+    for service, set_id in sets.items():
+        _known(state, service, set_id)
+    return msgspec.structs.replace(state, candidates=dict(sorted(sets.items())))
 
 
 def without_active(state: SwitchState, services: Iterable[str]) -> SwitchState:
@@ -167,7 +182,9 @@ def without_set(state: SwitchState, service: str, set_id: str) -> SwitchState:
     if state.active.get(service) == set_id or (canary is not None and canary.set == set_id):
         raise Conflict(f"set {set_id!r} has the traffic of service {service!r}", "activate another set first")
     gone = state.find(service, set_id)
-    return msgspec.structs.replace(state, sets=tuple(one for one in state.sets if one is not gone))
+    candidates = {name: one for name, one in state.candidates.items() if (name, one) != (service, set_id)}
+    sets = tuple(one for one in state.sets if one is not gone)
+    return msgspec.structs.replace(state, sets=sets, candidates=candidates)
 
 
 def _known(state: SwitchState, service: str, set_id: str) -> PlacedSet:

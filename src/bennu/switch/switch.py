@@ -118,6 +118,17 @@ class Switch:
             new = model.with_active(old, sets, canaries)
             self._commit(old, new if frontends is None else model.with_frontends(new, frontends))
 
+    def propose(self, sets: Mapping[str, str], *, frontends: Iterable[Frontend] | None = None) -> None:
+        """Make these sets, by service, the candidates and no others: their replicas reach each other by name.
+
+        Nobody else's traffic moves. A set ceases to be a candidate when it is activated or removed. ``frontends`` as in
+        ``activate``. ``NotFound`` for a set that nobody has put.
+        """
+        with self._locked():
+            old = self.state()
+            new = model.with_candidates(old, sets)
+            self._commit(old, new if frontends is None else model.with_frontends(new, frontends))
+
     def deactivate(self, services: Iterable[str]) -> None:
         """Take services out: none of their sets is active any more, and nobody listens for them."""
         with self._locked():

@@ -41,6 +41,12 @@ def test_the_map_names_the_slots():
     assert map_text(example()) == "db db.0\nweb web.1\n"
 
 
+def test_what_candidates_ask_for_goes_to_candidates():
+    state = model.with_candidates(example(), {"web": "web-aa"})
+    assert map_text(state) == "db db.0\nweb web.1\n10.64.0.2/web web.0\n10.64.0.3/web web.0\n"
+    assert shape(state, PLACES) == shape(example(), PLACES)
+
+
 def test_the_shape_is_about_what_cannot_be_said_over_the_socket():
     state = example()
     same = model.with_active(model.with_set(state, "web", "web-cc", [Server("1", "10.64.0.9")]), {"web": "web-cc"})
