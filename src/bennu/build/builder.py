@@ -7,6 +7,7 @@ all.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -61,13 +62,16 @@ class Builder:
         self._runner = runner
         self.cache = StepCache(database, snapshots)
 
-    def build(self, request: BuildRequest, listener: Listener) -> Built:
-        """Build an image. Errors of the Dockerfile are ``Invalid`` or ``Unsupported`` with their place."""
+    def build(self, request: BuildRequest, listener: Listener, cancel: threading.Event | None = None) -> Built:
+        """Build an image; ``cancel`` ends it. Errors of the Dockerfile are ``Invalid`` or ``Unsupported`` with their
+        place.
+        """
         request = with_epoch(request)
         path = dockerfile_path(request)
         lowered = self._lower(request, path)
         _connect(lowered.graph, request.network)
-        with self._operations.under_way(f"build of {request.context}"):
+        name = f"build of {request.context}"
+        with self._operations.under_way(name):
             executor = StepExecutor(
                 self._settings,
                 self._database,
@@ -90,7 +94,11 @@ class Builder:
                 self._settings,
                 listener,
                 use_cache=request.use_cache,
+                fresh=lowered.vertices_of(request.fresh_stages),
+                nonce=request.nonce,
                 epoch=request.epoch,
+                name=name,
+                cancel=cancel,
             )
             tree = None if lowered.result is None else solver.solve(lowered.result)
             config = self._dated(lowered.config, tree, request.epoch)

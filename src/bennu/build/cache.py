@@ -44,6 +44,13 @@ class StepCache:
                 rows.execute("DELETE FROM steps WHERE snapshot = ?", (found.snapshot,))
         return snapshot
 
+    def keep(self, found: Found) -> None:
+        """Mark a tree as used now. What is used while a build is under way is not removed, so look only afterwards
+        whether it is there: ``tree``.
+        """
+        with self._database.transaction(durable=False) as rows:
+            rows.execute("UPDATE snapshots SET used = ? WHERE id = ?", (time.time(), found.snapshot))
+
     def record(self, keys: Iterable[Key], identity: Digest, snapshot: SnapshotId, label: str) -> None:
         """Remember a result under its keys. A record that is there is superseded."""
         now = time.time()

@@ -8,16 +8,19 @@ in which everything can run; the *tree* of a vertex is what the step leaves. ``l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
 
+from bennu.build.mounts import BindMount, CacheMount, Mount
 from bennu.digest import Digest
 from bennu.dockerfile.source import Span
+from bennu.errors import NotFound
 from bennu.oci.image_config import ImageConfig
 
 Network = Literal["default", "none", "host"]
-
+Security = Literal["sandbox", "insecure"]
 
 SCRIPTS: Final = "/dev/pipes"
 """The directory in which a RUN finds its script; the history of Docker's images names it."""
@@ -46,6 +49,36 @@ class Local(msgspec.Struct, frozen=True, tag=True):
     name: str = ""
 
 
+CONTENT: Final = "/content"
+"""What an ``Excerpt`` calls the file or directory that it holds."""
+
+
+class Excerpt(msgspec.Struct, frozen=True, tag=True):
+    """What a directory of whoever builds has at ``path``, as a tree of its own, under the name ``CONTENT``.
+
+    A RUN that mounts it gets exactly the files that it is known by, and none that ``.dockerignore`` leaves out.
+    """
+
+    vertex: int
+    path: str
+
+
+class Ulimit(msgspec.Struct, frozen=True):
+    """A resource limit: ``name`` as in ``nofile``; -1 is unlimited."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a build gives to each of its RUNs: lines of /etc/hosts (name, address), limits, the size of /dev/shm."""
+
+    hosts: tuple[tuple[str, str], ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_bytes: int | None = None
+
+
 class Run(msgspec.Struct, frozen=True, tag=True):
     """A process on the tree of ``parent`` (None: an empty tree), whose changes are the result.
 
@@ -53,7 +86,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     the image so far, then the build arguments in force, and no proxy variable. ``proxies`` are predefined ARGs that
     were given: they reach the process and count for nothing. ``user`` is a USER specification, ``directory``
     absolute. ``input`` goes to the process's standard input. ``script`` is a heredoc with a ``#!`` line: an executable
-    file in ``SCRIPTS`` while the process runs.
+    file in ``SCRIPTS`` while the process runs. ``security`` ``insecure`` is a process with every privilege.
     """
 
     parent: int | None
@@ -65,6 +98,9 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     input: str = ""
     script: InlineFile | None = None
     proxies: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    security: Security = "sandbox"
+    around: Surroundings = Surroundings()
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -102,17 +138,26 @@ class MakeDirectory(msgspec.Struct, frozen=True, tag=True):
     user: str = ""
 
 
-Step = Base | Local | Run | Copy | MakeDirectory
+Step = Base | Local | Excerpt | Run | Copy | MakeDirectory
 
 
 def parent_of(step: Step) -> int | None:
     """The vertex that a step stands on: its tree is where the step begins."""
-    return None if isinstance(step, Base | Local) else step.parent
+    return None if isinstance(step, Base | Local | Excerpt) else step.parent
 
 
 def reads_of(step: Step) -> tuple[int, ...]:
     """The vertices that a step takes files from, each once, in the order in which it names them."""
-    return tuple(dict.fromkeys(source.vertex for source in step.sources)) if isinstance(step, Copy) else ()
+    match step:
+        case Copy():
+            found: list[int | None] = [source.vertex for source in step.sources]
+        case Run():
+            found = [mount.vertex for mount in step.mounts if isinstance(mount, BindMount | CacheMount)]
+        case Excerpt():
+            found = [step.vertex]
+        case _:
+            found = []
+    return tuple(dict.fromkeys(vertex for vertex in found if vertex is not None))
 
 
 class Vertex(msgspec.Struct, frozen=True):
@@ -169,6 +214,11 @@ class BaseImage(msgspec.Struct, frozen=True):
     chain: Digest | None
     config: ImageConfig
 
+    @property
+    def layers(self) -> int:
+        """How many layers it has."""
+        return len(self.config.diff_ids)
+
 
 class Warning(msgspec.Struct, frozen=True):  # noqa: A001 - the word of the Dockerfile reference
     """Something that the author should know and that stops nothing."""
@@ -181,10 +231,23 @@ class Lowered(msgspec.Struct, frozen=True):
     """A Dockerfile as a graph: the vertex whose tree is the result (None: no layer at all) and its configuration.
 
     ``config.history`` has one entry an instruction, ``empty_layer`` where it made none; ``rootfs`` is left to the
-    store. Every vertex on the way from the base to the result is one layer, in the history's order.
+    store. Every vertex on the way from the base to the result is one layer, in the history's order. ``stages`` has each
+    stage's name (in lower case, or empty) and the vertices of its instructions.
     """
 
     graph: Graph
     result: int | None
     config: ImageConfig
     warnings: tuple[Warning, ...] = ()
+    stages: tuple[tuple[str, frozenset[int]], ...] = ()
+
+    def vertices_of(self, stages: Iterable[str]) -> frozenset[int]:
+        """The steps that stand in stages, given by name (in any case) or number. ``NotFound`` names the stages."""
+        known = {str(number): own for number, (_, own) in enumerate(self.stages)}
+        known |= {name: own for name, own in self.stages if name}
+        wanted = [each.lower() for each in stages]
+        for each in wanted:
+            if each not in known:
+                names = ", ".join(name or str(number) for number, (name, _) in enumerate(self.stages))
+                raise NotFound(f"stage {each!r} is not in the Dockerfile", f"its stages are {names}")
+        return frozenset[int]().union(*(known[each] for each in wanted))

@@ -22,11 +22,15 @@ from bennu.build.copies import lower_add, lower_copy
 from bennu.build.graph import (
     Base,
     BaseImage,
+    Copy as CopyStep,
     Graph,
+    Local,
     Lowered,
     MakeDirectory,
+    Source,
     Warning,  # noqa: A004 - the word of the Dockerfile reference
 )
+from bennu.build.origins import Layout, NamedImage, NamedOrigin, named_context
 from bennu.build.settings import SETTINGS
 from bennu.build.stages import Build, Numbering, Stage
 from bennu.dockerfile import instructions, spelling
@@ -36,11 +40,11 @@ from bennu.dockerfile.parser import parse_trigger
 from bennu.dockerfile.source import Span
 from bennu.errors import Invalid, NotFound
 from bennu.oci.image_config import ImageConfig, RootFS, empty_config
-from bennu.oci.platform import Platform, parse_platform
+from bennu.oci.platform import Platform, fit, parse_platform
 from bennu.oci.reference import parse_reference
 
-Bases = Callable[[str, Span], BaseImage]
-"""Looks up the image that FROM or ``--from`` names, and raises at the place where it stands."""
+Bases = Callable[[str | Layout, Span, Platform], BaseImage]
+"""Looks up the image that FROM or ``--from`` names, for a platform, and raises at the place where it stands."""
 
 SCRATCH: Final = "scratch"
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
@@ -62,14 +66,43 @@ def lower(
     target: str | None = None,
     labels: Mapping[str, str] = {},
     created: str = "",
+    wanted: Platform | None = None,
+    contexts: Mapping[str, NamedOrigin] = {},
+    graph: Graph | None = None,
+    is_one_of_several: bool = False,
 ) -> Lowered:
     """The graph and configuration of ``target``, a stage's name or number; None is the last stage.
 
-    ``platform`` is the one that is built on and for. ``created`` is RFC 3339 and stands in every new history entry;
-    ``labels`` are put on top of what the file says. Raises ``Invalid`` or ``Unsupported`` at the place.
+    ``platform`` is the one that is built on, ``wanted`` the one that is asked for, None if nobody asked: then it is the
+    same, and the image is of the platform that its base is of. ``created`` is RFC 3339 and stands in every new history
+    entry; ``labels`` are put on top of what the file says. ``contexts`` are named ones. Builds for several platforms
+    put their steps into one ``graph``, and share those that do not depend on it; ``is_one_of_several``: labels say the
+    platform. Raises ``Invalid`` or ``Unsupported`` at the place.
     """
-    lowering = _Lowering(dockerfile, bases, platform, build_args=build_args, target=target, created=created)
+    lowering = _Lowering(
+        dockerfile,
+        bases,
+        Platforms(platform.normalised(), None if wanted is None else wanted.normalised(), shown=is_one_of_several),
+        contexts,
+        build_args=build_args,
+        target=target,
+        created=created,
+        graph=graph,
+    )
     return lowering.result(labels)
+
+
+class Platforms(msgspec.Struct, frozen=True):
+    """What is built on, and what was asked for, if anything was. ``shown``: labels say it."""
+
+    build: Platform
+    asked: Platform | None
+    shown: bool = False
+
+    @property
+    def target(self) -> Platform:
+        """What is built for."""
+        return self.asked or self.build
 
 
 class _Lowering:
@@ -79,20 +112,24 @@ class _Lowering:
         self,
         dockerfile: Dockerfile,
         bases: Bases,
-        platform: Platform,
+        platforms: Platforms,
+        contexts: Mapping[str, NamedOrigin],
         *,
         build_args: Mapping[str, str],
         target: str | None,
         created: str,
+        graph: Graph | None,
     ) -> None:
         self.dockerfile = dockerfile
         self.bases = bases
-        self.platform = platform.normalised()
+        self.platforms = platforms
+        self.contexts = contexts
+        self.warnings: list[Warning] = []
         self.target = _target(dockerfile, target)
         name = target or dockerfile.stages[-1].name or ""
-        self.predefined = variables.platform_variables(self.platform, name, build_args)
+        self.predefined = variables.platform_variables(platforms.build, platforms.target, name, build_args)
         self.build = Build(
-            graph=Graph(),
+            graph=graph or Graph(),
             escape=dockerfile.escape,
             globals=variables.global_variables(dockerfile, self.predefined, build_args),
             build_args=build_args,
@@ -117,7 +154,13 @@ class _Lowering:
             volumes=dict(sorted(config.volumes.items())),
         )
         image = msgspec.structs.replace(stage.image, created=self.build.created, rootfs=RootFS())
-        return Lowered(self.build.graph, stage.tip, image, self._warnings())
+        return Lowered(self.build.graph, stage.tip, image, self._warnings(), self._own())
+
+    def _own(self) -> tuple[tuple[str, frozenset[int]], ...]:
+        return tuple(
+            (stage.name or "", frozenset(self.stages[stage.index].own if stage.index in self.stages else ()))
+            for stage in self.dockerfile.stages
+        )
 
     def _warnings(self) -> tuple[Warning, ...]:
         declared = [each.name for arg in self.dockerfile.global_args for each in arg.declarations]
@@ -190,40 +233,75 @@ class _Lowering:
     def _begin(self, index: int) -> tuple[Stage, list[Instruction]]:
         """A stage upon its base, and the base's triggers."""
         origin = self.origins[index]
-        self._check_platform(origin)
+        platform = self._platform(origin)
         parsed = self.dockerfile.stages[index]
         base = self._base(index)
-        numbering = Numbering(self._name(parsed), _total(parsed, has_image=base is None and origin.image != SCRATCH))
+        has_image = base is None and origin.image != SCRATCH
+        numbering = Numbering(self._name(parsed, platform), _total(parsed, has_image=has_image))
         if base is not None:
             below = self.dockerfile.stages[base].instructions
             triggers = [each.trigger for each in below if isinstance(each, Onbuild)]
             numbering.total += len(triggers)
             return Stage.upon(self.stage(base), index, numbering), triggers
+        context = named_context(self.contexts, origin.image)
+        if context is not None:
+            return self._upon_context(index, context, numbering, platform)
         if origin.image == SCRATCH:
-            empty = empty_config(self.platform)
-            config = msgspec.structs.replace(empty.config, working_dir="/")
-            return Stage(self.build, index, numbering, msgspec.structs.replace(empty, config=config), None), []
-        return self._upon_image(index, numbering)
+            return Stage(self.build, index, numbering, _empty(self.platforms.target), None), []
+        label = f"FROM {_full_name(origin.image)}"
+        return self._upon_image(index, origin.image, numbering, platform, label=label)
 
-    def _upon_image(self, index: int, numbering: Numbering) -> tuple[Stage, list[Instruction]]:
+    def _upon_image(
+        self, index: int, name: str | Layout, numbering: Numbering, platform: Platform, *, label: str
+    ) -> tuple[Stage, list[Instruction]]:
         origin = self.origins[index]
-        found = self._look_up(origin.image, origin.span.narrow(self.dockerfile.stages[index].from_.image), index)
+        place = origin.span.narrow(self.dockerfile.stages[index].from_.image)
+        found = self._look_up(name, place, index, platform)
+        have = found.config.platform
+        if fit(platform, have) is None and not (origin.platform is None and self.platforms.asked is None):
+            message = f"FROM: image {origin.image!r} is for {have}, not for {platform}"
+            self.warnings.append(Warning(message, place))
         triggers = [parse_trigger(text, origin.image) for text in found.config.config.on_build]
         numbering.total += len(triggers)
         tip = None
         if found.chain is not None:
-            label = numbering.next(f"FROM {_full_name(origin.image)}")
-            tip = self.build.graph.add(Base(found.chain, found.manifest), label)
-        return Stage(self.build, index, numbering, _inherited(found.config), tip), triggers
+            shown = label if label.startswith("[") else numbering.next(label)
+            tip = self.build.graph.add(Base(found.chain, found.manifest), shown)
+        return Stage(self.build, index, numbering, _inherited(found.config), tip, inherited=found.layers), triggers
 
-    def _name(self, stage: instructions.Stage) -> str:
-        return stage.name or ("" if self.is_alone else f"stage-{stage.index}")
+    def _upon_context(
+        self, index: int, name: str, numbering: Numbering, platform: Platform
+    ) -> tuple[Stage, list[Instruction]]:
+        """A stage upon a named context: an image, or files that become its first layer."""
+        origin = self.contexts[name]
+        if isinstance(origin, NamedImage | Layout):
+            if origin == NamedImage(SCRATCH):
+                return Stage(self.build, index, numbering, _empty(platform), None), []
+            image = origin.name if isinstance(origin, NamedImage) else origin
+            label = f"[context {name}] {image if isinstance(image, str) else 'OCI layout'}"
+            return self._upon_image(index, image, numbering, platform, label=label)
+        return Stage(self.build, index, numbering, _empty(platform), self._files(name)), []
 
-    def _look_up(self, name: str, place: Span, index: int) -> BaseImage:
+    def _files(self, name: str) -> int:
+        """The vertex that has the files of a named context as its tree."""
+        local = self._local(name)
+        step = CopyStep(None, (Source(local, "/"),), "/")
+        return self.build.graph.add(step, f"[context {name}] load from client")
+
+    def _local(self, name: str) -> int:
+        return self.build.graph.add(Local(name), f"[context {name}] load from client")
+
+    def _name(self, stage: instructions.Stage, platform: Platform) -> str:
+        name = stage.name or ("" if self.is_alone else f"stage-{stage.index}")
+        return f"{platform} {name}".strip() if self.platforms.shown else name
+
+    def _look_up(self, name: str | Layout, place: Span, index: int, platform: Platform) -> BaseImage:
         """The image; where there is none, the error names the stage that may have been meant."""
         try:
-            return self.bases(name, place)
+            return self.bases(name, place, platform)
         except (Invalid, NotFound) as error:
+            if isinstance(name, Layout):
+                raise
             names = [stage.name for stage in self.dockerfile.stages if stage.name]
             nearest = spelling.nearest(name, names)
             if nearest is None or spelling.distance(name.lower(), nearest) * 2 >= len(name):
@@ -241,9 +319,15 @@ class _Lowering:
         graph = self.build.graph
         number = self._index(reference)
         if number is None:
-            found = None if reference == SCRATCH else self._look_up(reference, place, index)
+            context = named_context(self.contexts, reference)
+            origin = None if context is None else self.contexts[context]
+            if context is not None and not isinstance(origin, NamedImage | Layout):
+                return self._local(context)
+            image = origin.name if isinstance(origin, NamedImage) else origin or reference
+            found = None if image == SCRATCH else self._look_up(image, place, index, self.platforms.target)
             if found is not None and found.chain is not None:
-                return graph.add(Base(found.chain, found.manifest), f"FROM {_full_name(reference)}")
+                name = image if isinstance(image, str) else reference
+                return graph.add(Base(found.chain, found.manifest), f"FROM {_full_name(name)}")
             return graph.add(MakeDirectory(None, "/"), f"FROM {reference}", place)
         if not 0 <= number < index:
             raise place.invalid(
@@ -253,19 +337,20 @@ class _Lowering:
         tip = self.stage(number).tip
         return graph.add(MakeDirectory(None, "/"), f"FROM {reference}", place) if tip is None else tip
 
-    def _check_platform(self, origin: From) -> None:
+    def _platform(self, origin: From) -> Platform:
+        """The platform of a stage: its own, or the one that is built for."""
         if origin.platform is None:
-            return
-        place = origin.span.narrow("--platform")
+            return self.platforms.target
         try:
-            wanted = parse_platform(origin.platform, self.platform)
+            return parse_platform(origin.platform, self.platforms.build)
         except Invalid as error:
-            raise place.invalid(f"FROM: {error.message}", error.hint) from error
-        if wanted != self.platform:
-            raise place.unsupported(
-                f"FROM: --platform={origin.platform} is not the platform that is built on, {self.platform}",
-                "leave the flag out, or build on such a machine",
-            )
+            raise origin.span.narrow("--platform").invalid(f"FROM: {error.message}", error.hint) from error
+
+
+def _empty(platform: Platform) -> ImageConfig:
+    """The configuration of a stage that begins with no image."""
+    empty = empty_config(platform)
+    return msgspec.structs.replace(empty, config=msgspec.structs.replace(empty.config, working_dir="/"))
 
 
 def _target(dockerfile: Dockerfile, target: str | None) -> int:

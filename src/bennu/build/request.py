@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from bennu.build import graph
+from bennu.build.origins import Directory, NamedOrigin, Origin
 from bennu.errors import Invalid
 from bennu.oci.reference import Reference
 from bennu.store.images import Image
@@ -17,12 +18,16 @@ EPOCH: Final = "SOURCE_DATE_EPOCH"
 
 
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One build. ``context`` is a directory; ``dockerfile`` a path, or ``text`` what it says instead.
+    """One build. ``context`` is a directory or another origin; ``dockerfile`` a path (in what is no directory of this
+    host from its root), or ``text`` what it says instead. ``contexts`` are the named ones, by ``origins.context_name``.
 
-    ``epoch`` is SOURCE_DATE_EPOCH (Unix seconds). ``network`` is what a RUN without ``--network`` gets.
+    Without ``use_cache`` every step runs again, with ``fresh_stages`` those of these stages (names or numbers); where
+    builds share a ``nonce``, one of them runs what is the same in several. ``epoch`` is SOURCE_DATE_EPOCH (Unix
+    seconds). ``network`` is what a RUN without ``--network`` gets.
     """
 
-    context: Path
+    context: Path | Origin
+    contexts: Mapping[str, NamedOrigin] = {}
     dockerfile: Path | None = None
     text: bytes | None = None
     names: tuple[Reference, ...] = ()
@@ -30,8 +35,15 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     target: str | None = None
     use_cache: bool = True
+    fresh_stages: tuple[str, ...] = ()
+    nonce: bytes = b""
     epoch: int | None = None
     network: graph.Network = "default"
+
+    @property
+    def origin(self) -> Origin:
+        """Where the context comes from."""
+        return Directory(str(self.context)) if isinstance(self.context, Path) else self.context
 
 
 class Built(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, Protocol
 
@@ -22,7 +22,7 @@ from bennu.build import keys
 from bennu.build.cache import Found, StepCache
 from bennu.build.graph import Base, Graph, Local, Step, Vertex, parent_of, reads_of
 from bennu.build.keys import Key, Read
-from bennu.build.progress import Broken, Cached, Event, Finished, Listener, Output, Started
+from bennu.build.progress import Broken, Cached, Event, Finished, Listener, Output, Started, Waiting
 from bennu.config import Settings
 from bennu.digest import Digest, digest_of, encoded
 from bennu.errors import BennuError, Conflict, Failed
@@ -75,20 +75,30 @@ class Solver:
         listener: Listener,
         *,
         use_cache: bool = True,
+        fresh: Collection[int] = (),
+        nonce: bytes = b"",
         epoch: int | None = None,
+        name: str = "a build",
+        cancel: threading.Event | None = None,
     ) -> None:
+        """``fresh`` are vertices that must not take an earlier result, besides all of them without ``use_cache``.
+
+        Only those of the same ``nonce`` count there, which solutions of one command share. ``name`` is for whoever
+        waits for a step of this one. ``cancel`` ends it from outside.
+        """
         self._graph = graph
         self._executor = executor
         self._cache = cache
         self._settings = settings
         self._listener = listener
-        self._use_cache = use_cache
+        self._fresh = fresh if use_cache else range(len(graph.vertices))
         self._epoch = epoch
-        self._cancel = threading.Event()
+        self._name = f"pid {os.getpid()} ({name})"
+        self._cancel = cancel or threading.Event()
         self._tasks = {index: _Task() for index in range(len(graph.vertices))}
         self._numbers: dict[int, int] = {}
         self._told: set[int] = set()
-        self._nonce = os.urandom(16)
+        self._nonce = nonce or os.urandom(16)
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
         self._begun: list[threading.Thread] | None = None
@@ -112,8 +122,11 @@ class Solver:
             while not done.wait(WAKE_SECONDS):
                 pass
         except BaseException:  # Ctrl-C, or a deadly signal
-            self._cancel.set()
-            done.wait()
+            from bennu.host.terminal import uninterrupted
+
+            with uninterrupted():  # a second one would leave behind what is being cleared up
+                self._cancel.set()
+                done.wait()
             raise
         if self._failure is not None:
             raise self._failure
@@ -155,7 +168,7 @@ class Solver:
                 task.result = Result(keys.base_identity(vertex.step), None, tree)
                 return tree
             known = self._look_up(index, task)
-            found = None if known.found is None else self._cache.tree(known.found)
+            found = self._kept(known.found)
             if found is not None:
                 self._tell_cached(index)
                 task.result = Result(known.identity, known.found, found)
@@ -181,26 +194,28 @@ class Solver:
         parent = self._identity(parent_of(step))
         reads = {vertex: self._read(step, vertex) for vertex in reads_of(step)}
         task.keys = [keys.step_key(step, parent, reads, epoch=self._epoch)]
-        found = self._find(task.keys[0])
+        task.identity = self._new_identity(index, task.keys[0])
+        found = self._find(index, task.keys[0])
         if found is None and not all(read.by_content for read in reads.values()):
-            found = self._found_by_content(step, parent, reads, task)
-        task.result = Result(found.identity if found else self._new_identity(task.keys[0]), found)
+            found = self._found_by_content(index, parent, reads, task)
+        task.result = Result(found.identity if found else task.identity, found)
         return task.result
 
-    def _new_identity(self, key: Key) -> Digest:
+    def _new_identity(self, index: int, key: Key) -> Digest:
         """The identity of a result that nobody has yet: the key itself.
 
-        Where the cache is not to be used it is one of this build's own: what stood upon an earlier result of the same
+        Where the cache is not to be used it is one of this command's own: what stood upon an earlier result of the same
         key stands no more.
         """
-        return key.digest if self._use_cache else digest_of(key.digest.encode() + self._nonce)
+        return digest_of(key.digest.encode() + self._nonce) if index in self._fresh else key.digest
 
     def _read(self, step: Step, vertex: int) -> Read:
         if isinstance(self._graph.vertices[vertex].step, Local):
             return Read(self._executor.content(step, vertex, None), by_content=True)
         return Read(self._identity(vertex), by_content=False)
 
-    def _found_by_content(self, step: Step, parent: Digest, reads: Mapping[int, Read], task: _Task) -> Found | None:
+    def _found_by_content(self, index: int, parent: Digest, reads: Mapping[int, Read], task: _Task) -> Found | None:
+        step = self._graph.vertices[index].step
         self._begin_sources()
         if not self._is_recorded(parent_of(step)):
             self._inputs(step)  # nothing can stand on a parent that never ran: all are needed, so at once
@@ -211,7 +226,7 @@ class Solver:
             for vertex, read in reads.items()
         }
         task.keys.append(keys.step_key(step, parent, taken, epoch=self._epoch))
-        found = self._find(task.keys[1])
+        found = self._find(index, task.keys[1])
         if found is not None:
             label = "found by content"
             self._cache.record([task.keys[0]], found.identity, found.snapshot, label)
@@ -246,21 +261,27 @@ class Solver:
             return True
         return self._looked_up(index).found is not None
 
-    def _find(self, key: Key) -> Found | None:
-        if not self._use_cache:
-            return None
+    def _find(self, index: int, key: Key) -> Found | None:
         found = self._cache.find(key.digest)
-        if found is not None:
-            self.used.add(key.digest)
+        if found is None or (index in self._fresh and found.identity != self._tasks[index].identity):
+            return None
+        self.used.add(key.digest)
         return found
+
+    def _kept(self, found: Found | None) -> CommittedSnapshot | None:
+        """The tree of a record, if it is still there; from now on it stays."""
+        if found is None:
+            return None
+        self._cache.keep(found)
+        return self._cache.tree(found)
 
     # running
 
     def _make(self, index: int, vertex: Vertex, known: list[Key], identity: Digest) -> Result:
         trees = self._inputs(vertex.step)
-        with self._alone(known[0]):
-            found = self._find(known[0])  # another build may have been at it meanwhile
-            tree = None if found is None else self._cache.tree(found)
+        with self._alone(index, known[0]):
+            found = self._find(index, known[0])  # another build may have been at it meanwhile
+            tree = self._kept(found)
             if found is not None and tree is not None:
                 self._tell_cached(index)
                 return Result(found.identity, found, tree)
@@ -269,16 +290,27 @@ class Solver:
             return Result(identity, Found(identity, tree.id), tree)
 
     @contextmanager
-    def _alone(self, key: Key) -> Iterator[None]:
-        """Hold the step of a key, or wait for the build that does. ``Failed`` when cancelled."""
+    def _alone(self, index: int, key: Key) -> Iterator[None]:
+        """Hold the step of a key, or wait for the build that does, and say so. ``Failed`` when cancelled."""
         path = self._settings.locks / f"step-{encoded(key.digest)[:LOCK_BUCKET_DIGITS]}.lock"
+        number, label = self._numbers[index], self._graph.vertices[index].label
+        told = ""
+
+        def on_wait(holder: str) -> None:
+            nonlocal told
+            if holder not in {told, self._name}:  # a step of this build's own that shares the lock is at work, and seen
+                self._tell(Waiting(number, label, holder=holder))
+                told = holder
+
         with ExitStack() as stack:
             held = False
             while not held:
                 if self._cancel.is_set():
+                    if told:
+                        self._tell(Broken(number, label, reason="cancelled", cancelled=True))
                     raise Failed("cancelled", status=CANCELLED)
                 with suppress(Conflict):
-                    stack.enter_context(locks.held(path, wait_seconds=LOCK_SECONDS))
+                    stack.enter_context(locks.held(path, wait_seconds=LOCK_SECONDS, owner=self._name, on_wait=on_wait))
                     held = True
             yield
 
@@ -361,4 +393,5 @@ class _Task:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.keys: list[Key] = []
+        self.identity = keys.SCRATCH
         self.result: Result | None = None

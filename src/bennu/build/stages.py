@@ -68,7 +68,8 @@ class Numbering:
 class Stage:
     """The state of a stage. ``tip`` is the vertex that holds its tree, None for an empty one.
 
-    ``arguments`` are the declared ARGs by name, in order, with the value that each had when it was declared.
+    ``own`` are the vertices of its instructions. ``arguments`` are the declared ARGs by name, in order, with the value
+    that each had when it was declared.
     """
 
     def __init__(
@@ -80,14 +81,17 @@ class Stage:
         tip: int | None,
         *,
         base: Stage | None = None,
+        inherited: int = 0,
     ) -> None:
         self.build = build
         self.index = index
         self.numbering = numbering
         self.image = image
         self.tip = tip
+        self.inherited = inherited if base is None else base.inherited
         self.variables: dict[str, str] = {} if base is None else dict(base.variables)
         self.arguments: dict[str, str] = {} if base is None else dict(base.arguments)
+        self.own: set[int] = set()
         self.has_cmd = False
         self.is_trigger = False
         self.escape = build.escape
@@ -153,6 +157,7 @@ class Stage:
     def step(self, step: Step, label: str, span: Span) -> None:
         """A step that makes the stage's next tree."""
         self.tip = self.build.graph.add(step, label, span)
+        self.own.add(self.tip)
 
     def record(self, created_by: str, *, has_layer: bool = False) -> None:
         """An entry of the history."""

@@ -7,7 +7,7 @@ reference.
 from __future__ import annotations
 
 from bennu.cli.command import Arg, operand, option, switch
-from bennu.cli.values import assignment
+from bennu.cli.values import assignment, listed
 
 SOURCE: tuple[Arg, ...] = (
     operand("CONTEXT", help="Directory with the files that COPY and ADD may take", complete="directory"),
@@ -26,6 +26,10 @@ STEPS: tuple[Arg, ...] = (
         choices=("default", "none", "host"), default="default",
     ),
     switch("--no-cache", help="Run every step again"),
+    option(
+        "--no-cache-filter", metavar="STAGE", dest="fresh_stages", help="Run the steps of this stage again",
+        repeatable=True, convert=listed,
+    ),
 )  # fmt: skip
 """What the steps get, and which of them run."""
 

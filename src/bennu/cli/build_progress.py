@@ -131,9 +131,12 @@ class Terminal(Quiet):
 
     def close(self) -> None:
         """Leave the final lines, and nothing else."""
-        self._done.set()
-        self._thread.join()
-        self._draw(ended=True)
+        from bennu.host.terminal import uninterrupted
+
+        with uninterrupted():  # a terminal without its cursor would be left behind
+            self._done.set()
+            self._thread.join()
+            self._draw(ended=True)
 
     def _refresh(self) -> None:
         while not self._done.wait(REFRESH_SECONDS):

@@ -41,6 +41,7 @@ def request(args: Arguments, context: Context) -> BuildRequest:
         labels={name: value or "" for name, value in args.labels},
         target=args.target,
         use_cache=not args.no_cache,
+        fresh_stages=tuple(stage for stages in args.fresh_stages for stage in stages),
         epoch=source_date_epoch(context),
         network=args.network,
     )

@@ -54,6 +54,14 @@ def count(word: str) -> int:
     return int(word)
 
 
+def listed(word: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    names = tuple(name.strip() for name in word.split(","))
+    if not all(names):
+        raise ValueError("has an empty name in it")
+    return names
+
+
 def assignment(word: str) -> tuple[str, str | None]:
     """``K=V`` in two; the value is None where there is no ``=`` (take it from the environment)."""
     name, equals, value = word.partition("=")

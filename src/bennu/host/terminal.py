@@ -10,10 +10,13 @@ import os
 import signal
 import struct
 import termios
+import threading
 import tty
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+DEADLY: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class WindowSize(NamedTuple):
@@ -65,6 +68,23 @@ def signals(numbers: Iterable[int]) -> Iterator[int]:
         signal.set_wakeup_fd(before_fd)
         os.close(read)
         os.close(write)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """For the block, Ctrl-C and the deadly signals do nothing, so that clearing up comes to its end.
+
+    Only in the main thread, where Python handles signals; elsewhere there is nothing to do.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in DEADLY}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _noted(_number: int, _frame: object) -> None:

@@ -10,7 +10,7 @@ from bennu.build.stages import DEFAULT_PATH
 from bennu.digest import Digest
 from bennu.dockerfile.parser import parse
 from bennu.dockerfile.source import Span
-from bennu.errors import Invalid, Unsupported
+from bennu.errors import Invalid, NotFound, Unsupported
 from bennu.oci.image_config import ContainerConfig, Healthcheck, History, ImageConfig, empty_config
 from bennu.oci.platform import Platform
 
@@ -536,3 +536,14 @@ class TestRefusals:
         with pytest.raises(Invalid) as caught:
             lowered(text, target="0" if text.startswith("FROM later") else None)
         assert caught.value.hint == hint
+
+
+def test_stages_know_their_own_steps():
+    made = lowered("FROM scratch AS One\nWORKDIR /a\nFROM one\nWORKDIR /b\nWORKDIR /c\n")
+    assert made.vertices_of(["one"]) == made.vertices_of(["ONE"]) == made.vertices_of(["0"]) == {0}
+    assert made.vertices_of(["1"]) == {1, 2}
+    assert made.vertices_of(["one", "1"]) == {0, 1, 2}
+    assert made.vertices_of([]) == set()
+    with pytest.raises(NotFound) as caught:
+        made.vertices_of(["two"])
+    assert caught.value.hint == "its stages are one, 1"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import _thread
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -14,7 +16,7 @@ import pytest
 from bennu.build.cache import StepCache
 from bennu.build.graph import Base, Copy, Graph, Local, MakeDirectory, Run, Source, reads_of
 from bennu.build.keys import SCRATCH, step_key
-from bennu.build.progress import Broken, Cached, Event, Finished, Started
+from bennu.build.progress import Broken, Cached, Event, Finished, Started, Waiting
 from bennu.build.solver import LOCK_BUCKET_DIGITS, Solver
 from bennu.config import Settings
 from bennu.digest import digest_of, encoded
@@ -281,6 +283,68 @@ def test_no_cache_runs_everything_and_supersedes_what_there_was(store):
     assert set(steps.ran.values()) == {2}
 
 
+def test_only_what_shall_be_fresh_runs_again_and_what_stands_on_it(store):
+    steps = Steps(store)
+    build, tip = chain("a", "b", "c")
+    build.solve(store, steps, tip)
+    build, tip = chain("a", "b", "c")
+    assert build.solve(store, steps, tip, fresh={1}) == "+a+b+c"
+    assert steps.ran == {"a": 1, "b": 2, "c": 2}
+    assert build.told(Cached) == ["a"]
+
+
+def test_of_two_fresh_builds_with_one_nonce_the_second_takes_what_the_first_made(store):
+    steps = Steps(store)
+    for nonce, ran in ((b"one", 1), (b"one", 1), (b"two", 2)):
+        build, tip = chain("a", "b")
+        build.solve(store, steps, tip, use_cache=False, nonce=nonce)
+        assert steps.ran == {"a": ran, "b": ran}
+
+
+def test_a_build_that_waits_for_another_ones_step_says_for_whom(store):
+    steps = Steps(store)
+    build, tip = chain("slow")
+    other, _ = chain("slow")
+    begun, waits = threading.Event(), threading.Event()
+
+    def slow(cancel: threading.Event) -> str:
+        begun.set()
+        assert waits.wait(PATIENCE_SECONDS)
+        return "slow"
+
+    def listen(event: Event) -> None:
+        other.events.append(event)
+        if isinstance(event, Waiting):
+            waits.set()
+
+    steps.outcomes = {"slow": slow}
+    thread = threading.Thread(target=build.solve, args=(store, steps, tip), kwargs={"name": "build of here"})
+    thread.start()
+    assert begun.wait(PATIENCE_SECONDS)
+    Solver(other.graph, steps, store.cache, store.settings, listen, name="build of there").solve(tip)
+    thread.join()
+    waiting, cached = other.events
+    assert isinstance(waiting, Waiting)
+    assert waiting.holder == f"pid {os.getpid()} (build of here)"
+    assert isinstance(cached, Cached)
+
+
+def test_a_build_is_ended_from_outside(store):
+    build, tip = chain("slow")
+    steps = Steps(store)
+    cancel = threading.Event()
+
+    def slow(cancelled: threading.Event) -> Failed:
+        cancel.set()
+        assert cancelled.wait(PATIENCE_SECONDS)
+        return Failed("cancelled", status=137)
+
+    steps.outcomes = {"slow": slow}
+    with pytest.raises(Failed, match="cancelled"):
+        build.solve(store, steps, tip, cancel=cancel)
+    assert build.told(Broken) == ["slow"]
+
+
 def test_a_stage_that_was_built_again_alone_is_what_others_copy_from(store):
     steps = Steps(store)
     build, result = copy_from_stage("make")
@@ -372,6 +436,27 @@ def test_an_interrupt_ends_the_running_step_first(store):
     with pytest.raises(KeyboardInterrupt):
         build.solve(store, steps, tip)
     assert ended.is_set()
+
+
+def test_another_interrupt_does_not_cut_the_clearing_up_short(store):
+    ended = threading.Event()
+
+    def interrupt(cancel: threading.Event) -> object:
+        _thread.interrupt_main()
+        assert cancel.wait(PATIENCE_SECONDS)
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+        ended.set()
+        return Failed("cancelled", status=137)
+
+    build, tip = chain("long")
+    steps = Steps(store)
+    steps.outcomes = {"long": interrupt}
+    with pytest.raises(KeyboardInterrupt):
+        build.solve(store, steps, tip)
+    assert ended.is_set()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_path_of_a_root_may_be_anything(tmp_path: Path):
