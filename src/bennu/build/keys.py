@@ -24,10 +24,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bennu.build.graph import Base, Copy, Local, MakeDirectory, Run, Step
+from bennu.build.graph import Base, Copy, Excerpt, Local, MakeDirectory, Run, Step
+from bennu.build.mounts import AgentMount, BindMount, CacheMount, Look, Mount, SecretMount, TmpfsMount
 from bennu.digest import Digest
+from bennu.dockerfile.mounts import Sharing
 
-FORMAT: Final = "3"
+FORMAT: Final = "4"
 """Changed whenever a step's implementation may leave another tree for the same fields."""
 
 SCRATCH: Final = Digest("sha256:" + "0" * 64)
@@ -84,7 +86,12 @@ def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:
                 ("network", step.network),
                 ("input", step.input),
                 *([("script name", step.script.name), ("script", step.script.content)] if step.script else ()),
+                *_mounts(step, reads),
+                *([] if step.security == "sandbox" else [("security", step.security)]),
+                *_surroundings(step),
             ]
+        case Excerpt():
+            return [("step", "excerpt")]
         case Copy():
             return [
                 ("step", "copy"),
@@ -106,6 +113,72 @@ def _sources(step: Copy, reads: Mapping[int, Read]) -> Iterator[tuple[str, str]]
     for number, source in enumerate(step.sources, 1):
         path = posixpath.basename(source.path) if reads[source.vertex].by_content else source.path
         yield (f"from {number}", f"{order[source.vertex]} {path}")
+
+
+def _mounts(step: Run, reads: Mapping[int, Read]) -> Iterator[tuple[str, str]]:
+    """The mounts of a RUN in the order of their targets, secrets and agents behind them as they are written.
+
+    As in BuildKit: neither a cache's name nor how it is shared counts, save that it has one of its own; of secrets and
+    agents, what is asked for.
+    """
+    order = {vertex: number for number, vertex in enumerate(reads, 1)}
+    for number, mount in enumerate(sorted_mounts(step.mounts), 1):
+        name = f"mount {number}"
+        match mount:
+            case BindMount():
+                yield (name, "bind")
+                yield (f"{name} access", "rw" if mount.is_writable else "ro")
+                yield (f"{name} from", _place(reads, order, mount.vertex, mount.path))
+            case CacheMount():
+                yield (name, "cache")
+                yield (f"{name} access", "ro" if mount.is_readonly else "rw")
+                is_plain = mount.id == mount.target and mount.sharing is Sharing.SHARED
+                yield (f"{name} id", mount.id if is_plain else "")
+                if mount.look is not None:
+                    yield (f"{name} look", _shown(mount.look))
+                if mount.vertex is not None:
+                    yield (f"{name} from", _place(reads, order, mount.vertex, mount.path))
+            case TmpfsMount():
+                yield (name, "tmpfs")
+                yield (f"{name} access", "ro" if mount.is_readonly else "rw")
+                yield (f"{name} size", str(mount.size_bytes))
+            case SecretMount() | AgentMount():
+                yield (name, "secret" if isinstance(mount, SecretMount) else "ssh")
+                yield (f"{name} id", mount.id)
+                yield (f"{name} required", str(mount.is_required))
+                yield (f"{name} look", _shown(mount.look))
+                if isinstance(mount, SecretMount) and mount.env is not None:
+                    yield (f"{name} env", mount.env)
+        if mount.target is not None:
+            yield (f"{name} target", mount.target)
+
+
+def sorted_mounts(mounts: tuple[Mount, ...]) -> list[Mount]:
+    """The order in which mounts count: files and directories by target, whatever their order in the Dockerfile."""
+    granted = (SecretMount, AgentMount)
+    return [
+        *sorted((each for each in mounts if not isinstance(each, granted)), key=lambda each: each.target or ""),
+        *(each for each in mounts if isinstance(each, granted)),
+    ]
+
+
+def _place(reads: Mapping[int, Read], order: Mapping[int, int], vertex: int, path: str) -> str:
+    return str(order[vertex]) if reads[vertex].by_content else f"{order[vertex]} {path}"
+
+
+def _shown(look: Look) -> str:
+    return f"{look.mode:o} {look.uid}:{look.gid}"
+
+
+def _surroundings(step: Run) -> Iterator[tuple[str, str]]:
+    """As in BuildKit, names that were added to /etc/hosts count, and their addresses do not."""
+    around = step.around
+    for number, (host, _) in enumerate(around.hosts, 1):
+        yield (f"host {number}", host)
+    for number, limit in enumerate(around.ulimits, 1):
+        yield (f"ulimit {number}", f"{limit.name} {limit.soft} {limit.hard}")
+    if around.shm_bytes is not None:
+        yield ("shm size", str(around.shm_bytes))
 
 
 def _numbered(name: str, values: tuple[str, ...]) -> list[tuple[str, str]]:
