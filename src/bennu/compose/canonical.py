@@ -1,10 +1,10 @@
 """Canonical JSON of the model, and the digests that are made of it.
 
 Two services have the same configuration exactly when ``service_digest`` says so. What does not reach the inside of a
-running replica stays out: the number of replicas, the order of start, profiles, where the image is built, ``x-``
-keys of others, and every path of the checkout except the sources of bind mounts, which a replica really sees. The
-encoding sorts keys and leaves defaults out, so that a field which is added to the model later changes no digest of a
-file that does not use it.
+running replica stays out: the number of replicas, the order of start, profiles, where the image is built, how a new set
+is proven, ``x-`` keys of others, and every path of the checkout except the sources of bind mounts, which a replica
+really sees. The encoding sorts keys and leaves defaults out, so that a field which is added to the model later changes
+no digest of a file that does not use it.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def replica_configuration(service: Service) -> Service:
         depends_on={},
         profiles=(),
         extensions={},
+        x_bennu=msgspec.structs.replace(service.x_bennu, validate=(), watch=None),
         ports=tuple(sorted(service.ports, key=_port_key)),
     )
 

@@ -23,7 +23,9 @@ from bennu.compose.model import (
     Resources,
     Restart,
     Service,
+    Validation,
     Volume,
+    Watch,
     XBennu,
     XBennuProject,
 )
@@ -218,7 +220,39 @@ def _x_bennu(settings: XBennu) -> dict[str, Any]:
     probe = settings.probe
     path = probe.path if probe and probe.kind == "http" else ""
     written = f"{probe.kind}://:{probe.port}{path}" if probe else None
-    return _without_none({"exec": settings.exec or None, "probe": written, "writes": settings.writes})
+    found = {
+        "exec": settings.exec or None,
+        "probe": written,
+        "writes": settings.writes,
+        "validate": [_validation(one) for one in settings.validate] or None,
+        "watch": _watch(settings.watch) if settings.watch else None,
+    }
+    return _without_none(found)
+
+
+def _validation(one: Validation) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "command": list(one.command) or None,
+        "script": list(one.script) or None,
+        "image": one.image,
+        "timeout": duration_text(one.timeout_seconds),
+        "retries": one.retries or None,
+    }
+    if one.http is not None:
+        found |= {
+            "http": f"http://:{one.http.port}{one.http.path}",
+            "method": one.http.method,
+            "headers": one.http.headers or None,
+            "body": one.http.body,
+            "status": list(one.http.status) or None,
+            "contains": list(one.http.contains) or None,
+        }
+    return _without_none(found)
+
+
+def _watch(watch: Watch) -> dict[str, Any]:
+    share = watch.max_error_share
+    return _without_none({"for": duration_text(watch.seconds), "max_errors": None if share is None else str(share)})
 
 
 def _x_bennu_project(settings: XBennuProject) -> dict[str, Any]:

@@ -135,9 +135,11 @@ X_BENNU_PROJECT: Final = _section(
     refused={"engine host jitter policy registry windows": NOT_BUILT},
 )
 X_BENNU: Final = _section(
-    "exec probe writes",
-    refused={"canary flight_recorder max_age quiesce userns validate watch": NOT_BUILT},
+    "exec probe validate watch writes",
+    refused={"canary flight_recorder max_age quiesce userns": NOT_BUILT},
 )
+VALIDATION: Final = _section("body command contains headers http image method retries script status timeout")
+WATCH: Final = _section("for max_errors")
 
 
 def check(field: Field, section: Section, what: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 from bennu.compose import schema, values
 from bennu.compose.environment import read_environment
+from bennu.compose.expectations import read_validations, read_watch
 from bennu.compose.fields import Field
 from bennu.compose.healthcheck import read_healthcheck, read_probe
 from bennu.compose.model import DEFAULT_NETWORK, Build, Condition, DependsOn, Service, XBennu
@@ -54,7 +55,7 @@ def read_profiles(field: Field) -> tuple[str, ...]:
 def read_service(name: str, field: Field, around: Surroundings) -> Service:
     """The service; what is wrong with it is reported, and the rest read."""
     schema.check(field, schema.SERVICE, "a service")
-    extension = _x_bennu(field.get("x-bennu"))
+    extension = _x_bennu(field.get("x-bennu"), around.base)
     image, shm, grace = field.get("image"), field.get("shm_size"), field.get("stop_grace_period")
     _networks(field.get("networks"))
     return Service(
@@ -96,13 +97,15 @@ def read_extensions(field: Field) -> dict[str, Any]:
     return {key: plain(value.node) for key, value in field.entries() if key.startswith("x-") and key != "x-bennu"}
 
 
-def _x_bennu(field: Field | None) -> XBennu:
+def _x_bennu(field: Field | None, base: Base) -> XBennu:
     if field is None or not schema.check(field, schema.X_BENNU, "x-bennu of a service"):
         return XBennu()
     return XBennu(
         exec=bool(_boolean(field, "exec")),
         probe=read_probe(field.get("probe")),
         writes=_boolean(field, "writes"),
+        validate=read_validations(field.get("validate"), base),
+        watch=read_watch(field.get("watch")),
     )
 
 

@@ -81,6 +81,14 @@ def number(text: str) -> float:
     return float(core_int(text)) if core_kind(text) == "int" else float(text)
 
 
+def share(text: str) -> float:
+    """A part of a whole: ``1%`` or ``0.01``. ``ValueError``."""
+    value = number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{text!r} is no share of a whole")
+    return value
+
+
 def boolean(text: str) -> bool:
     """``true`` or ``false``; what YAML 1.1 and Compose took for them too, where a boolean is the only thing wanted."""
     lowered = text.lower()

@@ -51,7 +51,15 @@ services:
     x-bennu: {probe: "http://:80/x", writes: false}
   db:
     image: y
-    x-bennu: {exec: true, probe: "tcp://:5"}
+    x-bennu:
+      exec: true
+      probe: "tcp://:5"
+      validate:
+        - http://:80/up
+        - {http: "http://:80/in", method: POST, headers: {A: b}, body: x, status: [2xx, 302], contains: [hi, ho]}
+        - {command: [sh, -c, "true"], image: tools, timeout: 5s, retries: 2}
+        - {script: ./smoke.sh fast}
+      watch: {for: 1m, max_errors: 0.5%}
     volumes: [data:/data]
     tmpfs: /tmp
     healthcheck: {disable: true, retries: 9}

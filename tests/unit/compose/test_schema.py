@@ -82,9 +82,27 @@ NESTED_SAMPLES = {
         "deploy: {restart_policy: {%s}}",
         {"condition": "none", "delay": "1s", "max_attempts": "1", "window": "1s"},
     ),
-    "X_BENNU": ("tmpfs: /t\nx-bennu: {%s}", {"exec": "true", "probe": "tcp://:1", "writes": "false"}),
+    "X_BENNU": (
+        "tmpfs: /t\nx-bennu: {%s}",
+        {"exec": "true", "probe": "tcp://:1", "writes": "false", "validate": "http://:1/", "watch": "5s"},
+    ),
+    "VALIDATION": (
+        "x-bennu: {validate: [{http: 'http://:1/', %s}]}",
+        {
+            "method": "PUT",
+            "headers": "{a: b}",
+            "body": "x",
+            "status": "201",
+            "contains": "x",
+            "timeout": "2s",
+            "retries": "1",
+        },
+    ),
+    "WATCH": ("x-bennu: {watch: {for: 1m, %s}}", {"max_errors": "1%"}),
 }
 OTHER = "  db: {image: postgres}\n"
+# what each form has already, and the kinds of validation, which exclude each other
+ELSEWHERE = {"target", "for", "http", "command", "script", "image"}
 
 
 def supported(section):
@@ -108,7 +126,7 @@ def test_a_supported_key_is_read(key):
 @pytest.mark.parametrize("section", sorted(NESTED_SAMPLES))
 def test_supported_keys_below_a_service_are_read(section):
     form, samples = NESTED_SAMPLES[section]
-    assert set(samples) | {"target"} >= supported(getattr(schema, section))
+    assert set(samples) | ELSEWHERE >= supported(getattr(schema, section))
     without = service(form.replace(", %s", "").replace("%s", ""), OTHER)
     for key, value in samples.items():
         assert service(form % f"{key}: {value}", OTHER) != without, key
