@@ -206,4 +206,32 @@ _STOPPED_SETS: Final = """
 ALTER TABLE engine_sets ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY, _STOPPED_SETS)
+_SIZES: Final = """
+-- store.snapshots: what a committed snapshot takes on the disk, NULL until somebody has measured it
+ALTER TABLE snapshots ADD COLUMN size_bytes INTEGER;
+"""
+
+_BUILDS: Final = """
+CREATE TABLE builds (               -- build.records
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    manifest TEXT,                  -- digest of the image that it came to, NULL where it failed
+    scope TEXT NOT NULL,            -- builds of the same thing have the same
+    started REAL NOT NULL,
+    body BLOB NOT NULL              -- compressed JSON: build.records.BuildRecord
+) STRICT;
+CREATE INDEX builds_by_scope ON builds (scope);
+CREATE INDEX builds_by_manifest ON builds (manifest);
+CREATE TABLE listings (             -- build.records: what steps took, by the digest of the whole
+    content TEXT PRIMARY KEY,
+    body BLOB NOT NULL,             -- compressed: path, mode, owner and digest of each file
+    created REAL NOT NULL
+) STRICT;
+CREATE TABLE dated_snapshots (      -- build.dating: trees that were made for a SOURCE_DATE_EPOCH
+    snapshot TEXT PRIMARY KEY REFERENCES snapshots (id) ON DELETE CASCADE,
+    epoch INTEGER NOT NULL,
+    source TEXT                     -- the snapshot that it is a copy of, with other times
+) STRICT;
+CREATE INDEX dated_snapshots_by_source ON dated_snapshots (source);
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY, _STOPPED_SETS, _SIZES, _BUILDS)
