@@ -234,6 +234,13 @@ class Directive(msgspec.Struct, frozen=True):
     span: Span
 
 
+class EmptyContinuation(msgspec.Struct, frozen=True):
+    """A continued instruction with blank lines inside: the ``first`` of them, and the instruction's ``last`` line."""
+
+    first: Span
+    last: Span
+
+
 class Stage(msgspec.Struct, frozen=True):
     """From one FROM to the next: ``index`` counts from 0 and is the stage's number in ``COPY --from=0``."""
 
@@ -250,7 +257,7 @@ class Stage(msgspec.Struct, frozen=True):
 class Dockerfile(msgspec.Struct, frozen=True):
     """A whole file: ``global_args`` stand before the first FROM; there is at least one stage.
 
-    ``escape`` is a backslash or a backtick; ``empty_continuations`` are the blank lines inside continued instructions,
+    ``escape`` is a backslash or a backtick; ``empty_continuations`` are the instructions with blank lines inside,
     which the reference deprecates.
     """
 
@@ -260,7 +267,7 @@ class Dockerfile(msgspec.Struct, frozen=True):
     directives: tuple[Directive, ...]
     global_args: tuple[Arg, ...]
     stages: tuple[Stage, ...]
-    empty_continuations: tuple[Span, ...] = ()
+    empty_continuations: tuple[EmptyContinuation, ...] = ()
 
     def directive(self, name: str) -> Directive | None:
         """The directive of that name, if the file has it."""

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from bennu.dockerfile.expansion import ExpansionError
 from bennu.dockerfile.heredoc import Opening, openings
-from bennu.dockerfile.instructions import Directive, Heredoc
+from bennu.dockerfile.instructions import Directive, EmptyContinuation, Heredoc
 from bennu.dockerfile.source import Source, Span
 from bennu.dockerfile.words import SPACE
 
@@ -98,7 +98,14 @@ class Lexed(NamedTuple):
     directives: tuple[Directive, ...]
     lines: tuple[LogicalLine, ...]
     pieces: tuple[Piece, ...]
-    empty_continuations: tuple[Span, ...]
+    empty_continuations: tuple[EmptyContinuation, ...]
+
+
+def directive_of(comment: str) -> tuple[str, str] | None:
+    """The parser directive that a comment, without its ``#``, reads like: its name in lower case, and its value."""
+    found = _DIRECTIVE.match(comment.lstrip(SPACE))
+    name = found[1].lower() if found else ""
+    return (name, found[2]) if found and name in _KNOWN_DIRECTIVES else None
 
 
 def lex(source: Source) -> Lexed:
@@ -117,7 +124,7 @@ class _Lexer:
         self.directives: list[Directive] = []
         self.lines: list[LogicalLine] = []
         self.pieces: list[Piece] = []
-        self.empty: list[Span] = []
+        self.empty: list[EmptyContinuation] = []
         self.comments: list[str] = []
 
     def run(self) -> Lexed:
@@ -161,10 +168,9 @@ class _Lexer:
             self.escape_allowed = False
             self._piece(PieceKind.COMMENT, start, end)
             return
-        found = _DIRECTIVE.match(stripped[1:].lstrip(SPACE)) if self.in_directives else None
-        name = found[1].lower() if found else ""
-        if found and name in _KNOWN_DIRECTIVES:
-            self._directive(name, found[2], start, end)
+        found = directive_of(stripped[1:]) if self.in_directives else None
+        if found:
+            self._directive(*found, start, end)
             return
         self.in_directives = False
         self._piece(PieceKind.COMMENT, start, end)
@@ -194,6 +200,7 @@ class _Lexer:
         begin = start + len(text[start:end]) - len(text[start:end].lstrip(SPACE))
         self._piece(PieceKind.BLANK, start, begin)
         more = self._code(line, begin, end)
+        blank: Span | None = None
         while more and self.next < len(self.physical):
             start, end = self._take()
             stripped = text[start:end].strip(SPACE)
@@ -201,9 +208,11 @@ class _Lexer:
                 self._piece(PieceKind.COMMENT, start, end)
             elif stripped == "":
                 self._piece(PieceKind.BLANK, start, end)
-                self.empty.append(self.source.span(start, self._content_end(start, end)))
+                blank = blank or self.source.span(start, self._content_end(start, end))
             else:
                 more = self._code(line, start, end)
+        if blank:
+            self.empty.append(EmptyContinuation(blank, self.source.span(start, self._content_end(start, end))))
         self._heredocs(line)
         self.lines.append(line)
 

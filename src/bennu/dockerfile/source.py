@@ -38,20 +38,22 @@ class Span(msgspec.Struct, frozen=True):
     def narrow(self, fragment: str) -> Span:
         """The first place inside this span where ``fragment`` stands literally; the span itself where it does not."""
         at = self.text.find(fragment) if fragment else -1
-        if at < 0:
-            return self
-        line, column = _advance(self.line, self.column, self.text[:at])
-        end_line, end_column = _advance(line, column, fragment)
+        return self if at < 0 else self.part(at, at + len(fragment))
+
+    def part(self, start: int, end: int) -> Span:
+        """The characters from ``start`` to the one before ``end``, counted from this span's first."""
+        line, column = _advance(self.line, self.column, self.text[:start])
+        end_line, end_column = _advance(line, column, self.text[start:end])
         excerpt = self.excerpt if line == self.line else self.text.split("\n")[line - self.line].rstrip("\r")
         return Span(
             file=self.file,
-            start=self.start + at,
-            end=self.start + at + len(fragment),
+            start=self.start + start,
+            end=self.start + end,
             line=line,
             column=column,
             end_line=end_line,
             end_column=end_column,
-            text=fragment,
+            text=self.text[start:end],
             excerpt=excerpt,
         )
 

@@ -108,8 +108,13 @@ def test_logical_lines(text, want):
 
 
 def test_blank_lines_inside_a_continuation_are_reported():
-    (span,) = lexed("RUN a \\\n\nb").empty_continuations
-    assert span.line == 2
+    (found,) = lexed("RUN a \\\n\n\nb \\\n\nc").empty_continuations
+    assert (found.first.line, found.last.line) == (2, 6)
+
+
+def test_blank_lines_that_end_the_file_are_reported():
+    (found,) = lexed("RUN a \\\n\n\n").empty_continuations
+    assert (found.first.line, found.last.line) == (2, 3)
 
 
 def test_directives_stand_first_and_in_lower_case():
