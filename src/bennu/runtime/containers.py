@@ -266,7 +266,8 @@ class Containers:
 
     @staticmethod
     def _is_networked(record: Record) -> bool:
-        return record.options.network not in {"none", "host"}
+        network = record.options.network
+        return network not in {"none", "host"} and not (network or "").startswith(SHARED_NETWORK)
 
     @staticmethod
     def _remove_files(place: Place) -> None:

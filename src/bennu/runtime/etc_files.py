@@ -19,6 +19,7 @@ RESOLVED_SERVERS: Final = Path("/run/systemd/resolve/resolv.conf")
 FALLBACK_SERVERS: Final = ("8.8.8.8", "8.8.4.4")
 NAMES: Final = ("hosts", "hostname", "resolv.conf")
 
+_OPTIONS: Final = ("rbind", "rprivate", "nosuid", "nodev", "noexec")
 _LOOPBACK_NAMES: Final = (
     ("127.0.0.1", "localhost"),
     ("::1", "localhost ip6-localhost ip6-loopback"),
@@ -90,11 +91,30 @@ def write(
     return mounted(directory)
 
 
+def write_for_step(
+    directory: Path, *, hostname: str, network: str, extra: Sequence[tuple[str, str]] = ()
+) -> tuple[MountPoint, ...]:
+    """The files of a build's step, as BuildKit makes them: what mounts them, read-only.
+
+    ``extra`` are pairs of name and address. /etc/hostname is the image's own.
+    """
+    lines = [f"127.0.0.1\tlocalhost {hostname}".rstrip(), "::1\tlocalhost ip6-localhost ip6-loopback"]
+    lines += [f"{address}\t{name}" for name, address in extra]
+    resolver = resolv_text(
+        _read(RESOLV_CONF) or "", _read(RESOLVED_SERVERS), shares_network=network == "host", servers=()
+    )
+    for name, text in (("hosts", "\n".join(lines) + "\n"), ("resolv.conf", resolver)):
+        (directory / name).write_text(text, encoding="utf-8")
+    return tuple(
+        MountPoint(target=f"/etc/{name}", source=str(directory / name), options=("ro", *_OPTIONS))
+        for name in ("hosts", "resolv.conf")
+    )
+
+
 def mounted(directory: Path) -> tuple[MountPoint, ...]:
     """The mounts of files that ``write`` wrote."""
-    options = ("rbind", "rprivate", "nosuid", "nodev", "noexec")
     return tuple(
-        MountPoint(target=f"/etc/{name}", source=str(directory / name), kind="bind", options=options) for name in NAMES
+        MountPoint(target=f"/etc/{name}", source=str(directory / name), kind="bind", options=_OPTIONS) for name in NAMES
     )
 
 

@@ -4,29 +4,32 @@ The runtime is called directly, with pipes; there is no conmon and no record. Th
 private mount namespace of the call and is gone with it. crun runs as the first process of a pid namespace of its own
 and is killed by the kernel when the calling thread dies, so that everything ends with bennu, kill -9 included; runc
 cannot run that way (its parent's and its own view of pids differ), so there the next call sweeps what was left.
-Mount targets that the step did not fill are taken away again (``stubs``).
+Mount targets that the step did not fill are taken away again (``stubs``), except /dev, /proc and /sys: Docker's
+builder leaves them in a tree that had none.
 """
 
 from __future__ import annotations
 
 import os
 import selectors
+import stat
 import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Any, Final, Literal
 
 import msgspec
 
 from bennu.config import Settings
-from bennu.host import cgroups, process, syscalls
+from bennu.host import cgroups, files, process, syscalls
 from bennu.host.mounts import Mount, attach
-from bennu.runtime import etc_files, oci_runtime, seccomp
+from bennu.runtime import etc_files, oci_runtime, private_mounts, seccomp
 from bennu.runtime.bundles import temporary_bundle
 from bennu.runtime.oci_runtime import OciRuntime
-from bennu.runtime.spec import Limits, MountPoint, Process, Sandbox, oci_spec
+from bennu.runtime.private_mounts import Point
+from bennu.runtime.spec import DEFAULT_SHM_BYTES, Limits, MountPoint, Process, Sandbox, oci_spec
 from bennu.runtime.stubs import stubs
 
 Stream = Literal["stdout", "stderr"]
@@ -35,22 +38,26 @@ Output = Callable[[Stream, bytes], None]
 CANCEL_POLL_SECONDS: Final = 0.05
 CHUNK_BYTES: Final = 1 << 16
 CANCELLED: Final = 137
+_KERNEL: Final = frozenset({"/dev", "/proc", "/sys"})
 _CLONE_NEWPID: Final = 0x20000000
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What a one-shot process finds around it. ``network`` as in ``spec.Sandbox``: ``none``, ``host`` or a path.
 
-    ``extra_hosts``: host name -> addresses, for /etc/hosts.
+    ``hosts`` are pairs of name and address, for /etc/hosts. Of two mounts on one target the later counts. A tmpfs
+    without a mode has that of the directory it covers. ``is_open`` as in ``spec.Sandbox``.
     """
 
     network: str = "host"
-    mounts: tuple[MountPoint, ...] = ()
+    mounts: tuple[Point, ...] = ()
     limits: Limits = Limits()
     hostname: str = "bennu"
-    extra_hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
+    shm_bytes: int = DEFAULT_SHM_BYTES
     confined: bool = True
     readonly: bool = False
+    is_open: bool = False
 
 
 def run_once(
@@ -67,32 +74,37 @@ def run_once(
 
     ``output`` gets bytes as they come, from another thread; what it raises ends the process and is raised here.
     ``Failed`` if the process could not be started: status 127 where the program is missing, 126 where it cannot be
-    executed, 125 otherwise.
+    executed, 125 otherwise. ``NotFound`` where a mount's source is missing.
     """
     runtime = oci_runtime.find(settings)
     around = surroundings or Surroundings()
     with temporary_bundle(settings) as (name, bundle):
-        mounts = (
-            *etc_files.write(
-                bundle, hostname=around.hostname, network=around.network, extra_hosts=dict(around.extra_hosts)
-            ),
-            *around.mounts,
-        )
+        names = etc_files.write_for_step(bundle, hostname=around.hostname, network=around.network, extra=around.hosts)
+        points = {point.target: point for point in (*names, *around.mounts)}
         host = oci_runtime.facts()
         sandbox = Sandbox(
             cgroup=name,
             network=around.network,
             readonly=around.readonly,
             hostname="" if around.network == "host" and not around.hostname else around.hostname,
-            mounts=mounts,
             limits=around.limits,
+            shm_bytes=around.shm_bytes,
             seccomp=seccomp.load(settings.run, what.capabilities, host.machine, host.kernel)
             if around.confined
             else None,
+            is_open=around.is_open,
         )
-        document = oci_spec(what, sandbox, host)
-        (bundle / "config.json").write_bytes(msgspec.json.encode(document))
-        call = _Call(runtime, name, bundle, rootfs, document["mounts"], output, cancel or threading.Event(), input)
+        call = _Call(
+            runtime,
+            name,
+            bundle,
+            rootfs,
+            tuple(points.values()),
+            lambda mounts: oci_spec(what, msgspec.structs.replace(sandbox, mounts=mounts), host),
+            output,
+            cancel or threading.Event(),
+            input,
+        )
         return runtime.isolated(call.run)
 
 
@@ -103,7 +115,8 @@ class _Call(msgspec.Struct, frozen=True):
     name: str
     bundle: Path
     rootfs: Mount
-    mounts: list[dict[str, object]]
+    points: tuple[Point, ...]
+    document: Callable[[tuple[MountPoint, ...]], dict[str, Any]]
     output: Output
     cancel: threading.Event
     input: bytes
@@ -111,7 +124,13 @@ class _Call(msgspec.Struct, frozen=True):
     def run(self) -> int:
         root = self.bundle / "rootfs"
         attach(self.rootfs, root)
-        with stubs(root, _targets(self.mounts)):
+        place = self.bundle / "mounts"
+        place.mkdir()
+        mounts = tuple(_like_target(root, point) for point in private_mounts.attached(place, self.points))
+        document = self.document(mounts)
+        (self.bundle / "config.json").write_bytes(msgspec.json.encode(document))
+        kept = _KERNEL - {mount.target for mount in mounts}
+        with stubs(root, [target for target in _targets(document["mounts"]) if target[0] not in kept]):
             status = self._run()
         if status and not self.cancel.is_set() and (reason := oci_runtime.reason_in(self.bundle / "log")):
             raise oci_runtime.not_started(self.runtime.name, reason)
@@ -124,8 +143,7 @@ class _Call(msgspec.Struct, frozen=True):
         if self.runtime.is_crun:
             _enter_pid_namespace()
             argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
-        stdin = subprocess.PIPE if self.input else subprocess.DEVNULL
-        with process.start(argv, stdin=stdin) as child:
+        with process.start(argv, stdin=subprocess.PIPE) as child:
             try:
                 self._relay(child)
                 return CANCELLED if self.cancel.is_set() else process.exit_status(child.wait())
@@ -200,6 +218,18 @@ def _feed(stdin: IO[bytes] | None, pending: memoryview) -> memoryview:
 def _close(stream: object) -> None:
     with suppress(BrokenPipeError):
         stream.close()  # type: ignore[attr-defined]  # selectors types it as "anything with fileno"
+
+
+def _like_target(root: Path, mount: MountPoint) -> MountPoint:
+    """A tmpfs with the mode of the directory that it covers, as runc makes it; 1777 where there is none."""
+    if mount.kind != "tmpfs" or any(option.startswith("mode=") for option in mount.options):
+        return mount
+    mode = 0o1777
+    with files.directory(root) as fd, suppress(OSError):
+        below = files.open_in_root(fd, mount.target, os.O_PATH | os.O_DIRECTORY)
+        mode = stat.S_IMODE(os.fstat(below).st_mode)
+        os.close(below)
+    return msgspec.structs.replace(mount, options=(*mount.options, f"mode={mode:o}"))
 
 
 def _targets(mounts: list[dict[str, object]]) -> list[tuple[str, bool]]:

@@ -33,6 +33,17 @@ MASKED: Final = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
+OPEN_DEVICES: Final = (
+    ("/dev/kmsg", "c", 1, 11),
+    ("/dev/cuse", "c", 10, 203),
+    ("/dev/fuse", "c", 10, 229),
+    ("/dev/kvm", "c", 10, 232),
+    ("/dev/net/tun", "c", 10, 200),
+    ("/dev/loop-control", "c", 10, 237),
+    *((f"/dev/loop{number}", "b", 7, number) for number in range(16)),
+)
+"""Device nodes that an open sandbox has: what tools that mount, emulate and make networks look for."""
+
 READONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -45,7 +56,10 @@ class Rlimit(msgspec.Struct, frozen=True):
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """What is executed, as whom. ``env`` items are ``K=V``; ``cwd`` is absolute; ``capabilities`` are ``CAP_…``."""
+    """What is executed, as whom. ``env`` items are ``K=V``; ``cwd`` is absolute; ``capabilities`` are ``CAP_…``.
+
+    ``keeps_capabilities``: any user holds them, and hands them on to what it executes.
+    """
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -55,6 +69,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     additional_gids: tuple[int, ...] = ()
     terminal: bool = False
     capabilities: tuple[str, ...] = DEFAULT
+    keeps_capabilities: bool = False
     no_new_privileges: bool = False
     rlimits: tuple[Rlimit, ...] = ()
     oom_score_adj: int = 0
@@ -98,7 +113,8 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
 
     ``network``: ``none`` (a namespace of its own with nothing but loopback), ``host``, or the path of a network
     namespace. ``cgroup`` is the group's name below the root of each hierarchy. ``seccomp`` None is unconfined.
-    ``rootfs`` is relative to the bundle or absolute.
+    ``rootfs`` is relative to the bundle or absolute. ``is_open``: nothing of /proc, /sys, the control groups and the
+    devices is kept from the process (Docker's ``--privileged``, BuildKit's ``--security=insecure``).
     """
 
     cgroup: str
@@ -112,6 +128,7 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
     shm_bytes: int = DEFAULT_SHM_BYTES
     sysctls: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    is_open: bool = False
 
 
 def oci_spec(process: Process, sandbox: Sandbox, host: Host) -> dict[str, Any]:
@@ -120,10 +137,16 @@ def oci_spec(process: Process, sandbox: Sandbox, host: Host) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "cgroupsPath": f"/{sandbox.cgroup}",
         "namespaces": _namespaces(sandbox.network),
-        "maskedPaths": MASKED,
-        "readonlyPaths": READONLY,
+        "maskedPaths": () if sandbox.is_open else MASKED,
+        "readonlyPaths": () if sandbox.is_open else READONLY,
         "resources": resources(sandbox.limits, host),
     }
+    if sandbox.is_open:
+        linux["resources"]["devices"] = [{"allow": True, "access": "rwm"}]
+        linux["devices"] = [
+            {"path": path, "type": kind, "major": major, "minor": minor, "fileMode": 0o666}
+            for path, kind, major, minor in OPEN_DEVICES
+        ]
     if sandbox.seccomp is not None:
         linux["seccomp"] = sandbox.seccomp.profile
         if sandbox.seccomp.program is not None:
@@ -153,14 +176,21 @@ def oci_process(process: Process) -> dict[str, Any]:
     """The ``process`` object: of config.json, and of ``exec``."""
     held = list(process.capabilities)
     # A user other than root holds nothing until a program with file capabilities or set-uid gives it something.
-    own = held if process.uid == 0 else []
+    own = held if process.uid == 0 or process.keeps_capabilities else []
+    handed = held if process.keeps_capabilities else []
     document: dict[str, Any] = {
         "terminal": process.terminal,
         "user": {"uid": process.uid, "gid": process.gid, "additionalGids": list(process.additional_gids)},
         "args": list(process.args),
         "env": list(process.env),
         "cwd": process.cwd,
-        "capabilities": {"bounding": held, "effective": own, "permitted": own, "inheritable": [], "ambient": []},
+        "capabilities": {
+            "bounding": held,
+            "effective": own,
+            "permitted": own,
+            "inheritable": handed,
+            "ambient": handed,
+        },
         "noNewPrivileges": process.no_new_privileges,
     }
     if process.oom_score_adj:
@@ -209,12 +239,13 @@ def _namespaces(network: str) -> list[dict[str, str]]:
 
 def _kernel_mounts(sandbox: Sandbox) -> list[dict[str, Any]]:
     closed = ["nosuid", "noexec", "nodev"]
+    access = "rw" if sandbox.is_open else "ro"
     ours = [
         _kernel("/proc", "proc", closed),
         _kernel("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _kernel("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-        _kernel("/sys", "sysfs", [*closed, "ro"]),
-        _kernel("/sys/fs/cgroup", "cgroup", [*closed, "relatime", "ro"]),
+        _kernel("/sys", "sysfs", [*closed, access]),
+        _kernel("/sys/fs/cgroup", "cgroup", [*closed, "relatime", access]),
         _kernel("/dev/mqueue", "mqueue", closed),
         _kernel("/dev/shm", "tmpfs", [*closed, "mode=1777", f"size={sandbox.shm_bytes}"], source="shm"),
     ]

@@ -91,10 +91,18 @@ class Starter(msgspec.Struct, frozen=True):
         network = record.options.network
         if network in {"none", "host"}:
             return network, None
+        if network is not None and network.startswith(SHARED_NETWORK):
+            return self._share(record, network.removeprefix(SHARED_NETWORK))
         from bennu.runtime.networks import DEFAULT
 
         attachment = self.networks().attach(network or DEFAULT, record.id)
         return str(attachment.netns), attachment.address
+
+    def _share(self, record: Record, other: str) -> tuple[str, str | None]:
+        plugs = self.networks().attachments(other)
+        if not plugs:
+            raise Conflict(f"container {record.name!r}: {other[:12]!r} has no network that it could share")
+        return str(plugs[0].netns), plugs[0].address
 
     def _snapshot(self, record: Record) -> CommittedSnapshot:
         """The tree that a container stands on; ``Conflict`` if it is gone."""
