@@ -9,10 +9,11 @@ version first. A step has up to two keys, tried in this order:
   identities, so that a stage which was built again with the same outcome changes nothing downstream.
 
 A directory of whoever builds has no identity, so its content is in either key. Where the content is in the key, of a
-source's path only its last name is (it is what lands in a directory): a file that moved within its context
-is no change. The *identity* of a result is
-the first key that it was recorded under; whoever finds it by any key goes on with that, so equal results stay equal for
-all that stands on them. No time, path or owner of a checkout, and no value of a secret or proxy, is ever a field.
+source's path only its last name is (it is what lands in a directory): a file that moved within its context is no
+change. The *identity* of a result is the first key that it was recorded under; whoever finds it by any key goes on with
+that, so equal results stay equal for all that stands on them. No time, path or owner of a checkout, and no value of a
+secret or proxy, is ever a field; SOURCE_DATE_EPOCH is one of WORKDIR alone (``dating`` says what becomes of the rest).
+A field that a step's struct grows belongs here, or into ``NO_FIELDS`` with its reason; a test holds both together.
 """
 
 from __future__ import annotations
@@ -29,11 +30,24 @@ from bennu.build.mounts import AgentMount, BindMount, CacheMount, Look, Mount, S
 from bennu.digest import Digest
 from bennu.dockerfile.mounts import Sharing
 
-FORMAT: Final = "4"
+FORMAT: Final = "5"
 """Changed whenever a step's implementation may leave another tree for the same fields."""
 
 SCRATCH: Final = Digest("sha256:" + "0" * 64)
 """The identity of the empty tree."""
+
+NO_FIELDS: Final[Mapping[str, str]] = {
+    "Run.parent": "its identity is a field",
+    "Run.proxies": "they say how to reach the network, not what is there",
+    "Copy.parent": "its identity is a field",
+    "MakeDirectory.parent": "its identity is a field",
+    "Source.vertex": "its identity or the content is a field",
+    "BindMount.vertex": "its identity or the content is a field",
+    "CacheMount.vertex": "its identity or the content is a field",
+    "CacheMount.id": "a cache is allowed to have anything in it, as in BuildKit",
+    "CacheMount.sharing": "it says who waits for whom",
+}
+"""What steps are made of and does not count as it is, with the reason."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -59,17 +73,15 @@ def step_key(step: Step, parent: Digest, reads: Mapping[int, Read] | None = None
     """The key of a step upon the identity ``parent``, with what it reads from each vertex of ``reads_of``.
 
     It is the definition key where trees are read by identity, and the content key where none is. ``epoch`` is
-    SOURCE_DATE_EPOCH, which bounds the times in the tree.
+    SOURCE_DATE_EPOCH (Unix seconds), which counts where BuildKit lets it count: for WORKDIR.
     """
     reads = reads or {}
     fields = [("parent", parent), *_fields(step, reads)]
+    if isinstance(step, MakeDirectory) and epoch is not None:
+        fields.append(("SOURCE_DATE_EPOCH", str(epoch)))
     for number, read in enumerate(reads.values(), 1):
         fields.append((f"{'content' if read.by_content else 'source'} {number}", read.digest))
-    return _key(_dated(fields, epoch))
-
-
-def _dated(fields: list[tuple[str, str]], epoch: int | None) -> list[tuple[str, str]]:
-    return fields if epoch is None else [*fields, ("SOURCE_DATE_EPOCH", str(epoch))]
+    return _key(fields)
 
 
 def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, Protocol
 
@@ -62,6 +62,12 @@ class Executor(Protocol):
         """Run a step on the trees that it stands on and reads, by vertex."""
         ...
 
+    def dated(self, tree: CommittedSnapshot, steps: Sequence[Step], epoch: int) -> CommittedSnapshot:
+        """A tree that was found as it would have been made for SOURCE_DATE_EPOCH (Unix seconds). ``steps`` left its
+        upper layers, the last one first.
+        """
+        ...
+
 
 class Solver:
     """One solution of one graph."""
@@ -80,11 +86,13 @@ class Solver:
         epoch: int | None = None,
         name: str = "a build",
         cancel: threading.Event | None = None,
+        after_step: Callable[[], None] | None = None,
     ) -> None:
         """``fresh`` are vertices that must not take an earlier result, besides all of them without ``use_cache``.
 
         Only those of the same ``nonce`` count there, which solutions of one command share. ``name`` is for whoever
-        waits for a step of this one. ``cancel`` ends it from outside.
+        waits for a step of this one. ``cancel`` ends it from outside. ``after_step`` is called when a step
+        has run and is recorded.
         """
         self._graph = graph
         self._executor = executor
@@ -93,6 +101,7 @@ class Solver:
         self._listener = listener
         self._fresh = fresh if use_cache else range(len(graph.vertices))
         self._epoch = epoch
+        self._after_step = after_step
         self._name = f"pid {os.getpid()} ({name})"
         self._cancel = cancel or threading.Event()
         self._tasks = {index: _Task() for index in range(len(graph.vertices))}
@@ -107,14 +116,19 @@ class Solver:
 
     def solve(self, result: int) -> CommittedSnapshot:
         """The tree of a vertex. Raises what the first failing step raised; Ctrl-C ends every step first."""
-        self._numbers = {index: number for number, index in enumerate(self._graph.steps(result), 1)}
+        return self.solve_all((result,))[result]
+
+    def solve_all(self, results: Collection[int]) -> dict[int, CommittedSnapshot]:
+        """The trees of several vertices, made at once where they are independent. As ``solve``."""
+        steps = sorted(frozenset[int]().union(*(self._graph.steps(result) for result in results)))
+        self._numbers = {index: number for number, index in enumerate(steps, 1)}
         # a step's inputs are demanded from within its own turn, so a chain of steps is a chain of calls
         sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES_A_STEP * len(self._tasks) + 1000))
-        answer: list[CommittedSnapshot] = []
+        answer: dict[int, CommittedSnapshot] = {}
         done = threading.Event()  # Thread.join, once interrupted, takes a thread that runs for one that has ended
 
         def work() -> None:
-            answer.extend(self._attempt(result))
+            answer.update(self._attempt(results))
             done.set()
 
         threading.Thread(target=work, name="bennu-solver", daemon=True).start()
@@ -131,14 +145,14 @@ class Solver:
         if self._failure is not None:
             raise self._failure
         self._cache.touch(self.used)
-        return answer[0]
+        return answer
 
-    def _attempt(self, result: int) -> list[CommittedSnapshot]:
+    def _attempt(self, results: Collection[int]) -> dict[int, CommittedSnapshot]:
         try:
-            return [self._tree(result)]
+            return self._trees(list(results))
         except BaseException as error:  # noqa: BLE001 - raised again by ``solve``, in the caller's thread
             self._fail(error)
-            return []
+            return {}
         finally:
             for thread in self._begun or ():
                 thread.join()
@@ -168,7 +182,7 @@ class Solver:
                 task.result = Result(keys.base_identity(vertex.step), None, tree)
                 return tree
             known = self._look_up(index, task)
-            found = self._kept(known.found)
+            found = self._kept(index, known.found)
             if found is not None:
                 self._tell_cached(index)
                 task.result = Result(known.identity, known.found, found)
@@ -268,12 +282,24 @@ class Solver:
         self.used.add(key.digest)
         return found
 
-    def _kept(self, found: Found | None) -> CommittedSnapshot | None:
+    def _kept(self, index: int, found: Found | None) -> CommittedSnapshot | None:
         """The tree of a record, if it is still there; from now on it stays."""
         if found is None:
             return None
         self._cache.keep(found)
-        return self._cache.tree(found)
+        tree = self._cache.tree(found)
+        if tree is None or self._epoch is None:
+            return tree
+        return self._executor.dated(tree, self._way(index), self._epoch)
+
+    def _way(self, index: int) -> list[Step]:
+        """A step and those below it, down to an image or nothing: each left one layer."""
+        steps: list[Step] = []
+        at: int | None = index
+        while at is not None and not isinstance(self._graph.vertices[at].step, Base):
+            steps.append(self._graph.vertices[at].step)
+            at = parent_of(steps[-1])
+        return steps
 
     # running
 
@@ -281,12 +307,14 @@ class Solver:
         trees = self._inputs(vertex.step)
         with self._alone(index, known[0]):
             found = self._find(index, known[0])  # another build may have been at it meanwhile
-            tree = self._kept(found)
+            tree = self._kept(index, found)
             if found is not None and tree is not None:
                 self._tell_cached(index)
                 return Result(found.identity, found, tree)
             tree = self._execute(index, vertex, trees)
             self._cache.record(known, identity, tree.id, vertex.label)
+            if self._after_step is not None:
+                self._after_step()
             return Result(identity, Found(identity, tree.id), tree)
 
     @contextmanager
@@ -340,7 +368,9 @@ class Solver:
         """The trees that a step stands on and reads, by vertex, made at once where they are independent."""
         parent = parent_of(step)
         every = dict.fromkeys((*(() if parent is None else (parent,)), *reads_of(step)))
-        wanted = [index for index in every if not isinstance(self._graph.vertices[index].step, Local)]
+        return self._trees([index for index in every if not isinstance(self._graph.vertices[index].step, Local)])
+
+    def _trees(self, wanted: list[int]) -> dict[int, CommittedSnapshot]:
         failures: list[BaseException] = []
         beside = [
             threading.Thread(target=self._beside, args=(index, failures), name="bennu-solver") for index in wanted[1:]

@@ -108,9 +108,10 @@ def test_proxies_count_for_nothing():
     assert step_key(msgspec.structs.replace(RUN, proxies=("HTTP_PROXY=x",)), SCRATCH) == step_key(RUN, SCRATCH)
 
 
-@pytest.mark.parametrize("step", [RUN, MADE])
-def test_the_time_that_bounds_a_tree_counts(step):
-    assert len({step_key(step, SCRATCH, epoch=epoch).digest for epoch in (None, 0, 1)}) == 3
+@pytest.mark.parametrize(("step", "count"), [(RUN, 1), (COPY, 1), (MADE, 3)])
+def test_source_date_epoch_counts_for_workdir_alone(step, count):
+    reads = dict.fromkeys(reads_of(step), Read(OTHER, by_content=True))
+    assert len({step_key(step, SCRATCH, reads, epoch=epoch).digest for epoch in (None, 0, 1)}) == count
 
 
 def test_a_file_that_moved_within_its_context_is_no_change():

@@ -83,6 +83,9 @@ class Steps:
         emit("stdout", b"done\n")
         return self.store.tree(parent, str(outcome))
 
+    def dated(self, tree, steps, epoch) -> CommittedSnapshot:
+        return tree
+
 
 @pytest.fixture
 def store(root_settings: Settings) -> Iterator[Store]:
