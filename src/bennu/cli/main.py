@@ -150,7 +150,7 @@ def _reported(error: Exception, command: Command, context: Context) -> int:
     """Write the report and give the exit status: the verb's own, else the category's."""
     if isinstance(error, BrokenPipeError):
         raise error
-    from bennu.cli.report import render
+    from bennu.cli.report import LOG_COLUMNS, complete, render
     from bennu.errors import BennuError, status_of
 
     if context.debug:
@@ -158,7 +158,9 @@ def _reported(error: Exception, command: Command, context: Context) -> int:
     if not isinstance(error, BennuError):
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         error = BennuError(f"{where}{getattr(error, 'strerror', None) or error}")
-    context.stderr.write(render(error, coloured=context.is_coloured(context.stderr)))
+    complete(error)
+    columns = context.size(context.stderr)[0] if context.can_draw(context.stderr) else LOG_COLUMNS
+    context.stderr.write(render(error, coloured=context.is_coloured(context.stderr), columns=columns))
     context.stderr.flush()
     return status_of(error).exit if command.status_on_error is None else command.status_on_error
 
