@@ -17,11 +17,15 @@ from bennu.digest import sha256_hex
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Where things are. ``root`` and ``run`` are absolute; ``oci_runtime`` is a program's name, or None to probe."""
+    """Where things are. ``root`` and ``run`` are absolute; ``oci_runtime`` is a program's name, or None to probe.
+
+    ``build_cache_limit`` is what the build cache may take, as it was written; ``build.limit`` reads it.
+    """
 
     root: Path
     run: Path
     oci_runtime: str | None = None
+    build_cache_limit: str | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], root: str | None = None) -> Settings:
@@ -33,7 +37,12 @@ class Settings(msgspec.Struct, frozen=True):
         place = Path(chosen) if chosen else Path("/var/lib/bennu") if is_root else state / "bennu"
         place = Path(os.path.realpath(place))
         base = Path("/run") if is_root else Path(environ.get("XDG_RUNTIME_DIR") or f"/tmp/bennu-run-{os.geteuid()}")
-        return cls(root=place, run=base / "bennu" / key_of(place), oci_runtime=environ.get("BENNU_RUNTIME") or None)
+        return cls(
+            root=place,
+            run=base / "bennu" / key_of(place),
+            oci_runtime=environ.get("BENNU_RUNTIME") or None,
+            build_cache_limit=environ.get("BENNU_BUILD_CACHE_LIMIT") or None,
+        )
 
     @property
     def key(self) -> str:
@@ -64,6 +73,11 @@ class Settings(msgspec.Struct, frozen=True):
     def volumes(self) -> Path:
         """One directory a named volume, its content under ``_data``."""
         return self.root / "volumes"
+
+    @property
+    def cache_mounts(self) -> Path:
+        """One directory a cache mount of builds, its content under ``data``."""
+        return self.root / "cache-mounts"
 
     @property
     def projects(self) -> Path:
