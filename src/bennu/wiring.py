@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bennu.build.builder import Builder
     from bennu.build.progress import Listener
     from bennu.build.running import Runner
+    from bennu.build.storage import CacheStorage
     from bennu.compose.model import Build
     from bennu.deploy.apply import Deployer
     from bennu.deploy.history import History
@@ -108,6 +109,16 @@ class Store:
         """What keeps images and snapshots besides names: one provider for each kind of thing above the store."""
         return [self._container_roots, self._release_roots, self._step_roots]
 
+    @cached_property
+    def build_storage(self) -> CacheStorage:
+        """What the build cache takes, and what of it can go."""
+        from bennu.build.storage import CacheStorage
+        from bennu.store.gc import Garbage
+
+        others = [provider for provider in self.root_providers() if provider != self._step_roots]
+        garbage = Garbage(self.settings, self.images, self.operations, others)
+        return CacheStorage(self.settings, self.database, self.snapshots, self.operations, garbage.needed_snapshots)
+
     def _step_roots(self) -> Iterator[Root]:
         """The trees that the records of steps need: building again is what costs."""
         from bennu.build.cache import StepCache
@@ -188,7 +199,9 @@ class Runtime(Store):
             self.images,
             self.snapshots,
             operations=self.operations,
+            loader=self.loader,
             runner=self._build_runner,
+            allowance=self.build_storage.allowance,
         )
 
     def _build_runner(self) -> Runner:

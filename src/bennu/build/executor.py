@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bennu.build.contents import FileDigests, content_digest
+from bennu.build.contexts import Contexts
 from bennu.build.graph import Base, Copy, Graph, Local, MakeDirectory, Run, Step, Vertex, parent_of, reads_of
 from bennu.build.source import MissingSource, Selection, SourceTree
 from bennu.config import Settings
@@ -28,6 +29,7 @@ from bennu.store.images import Images
 from bennu.store.snapshots import Snapshots
 
 if TYPE_CHECKING:
+    from bennu.build.dating import Dates
     from bennu.build.destinations import Say
     from bennu.build.running import Runner
     from bennu.build.solver import Emit
@@ -45,20 +47,21 @@ class StepExecutor:
         runner: Callable[[], Runner],
         *,
         graph: Graph,
-        context: SourceTree,
+        contexts: Contexts,
         epoch: int | None,
     ) -> None:
         self._settings = settings
+        self._database = database
         self._images = images
         self._snapshots = snapshots
         self._make_runner = runner
         self._lock = threading.Lock()
         self._is_swept = False
-        self._context = context
+        self._contexts = contexts
+        self._steps = [vertex.step for vertex in graph.vertices]
         self._epoch = epoch
         self._spans = {vertex.step: vertex.span for vertex in graph.vertices}
         self._labels = [vertex.label for vertex in graph.vertices]
-        self._digests = FileDigests(database, str(context.root))
         self._selections: dict[tuple[Copy, int, tuple[str, ...]], Selection] = {}
 
     @property
@@ -69,7 +72,7 @@ class StepExecutor:
     @property
     def hashed(self) -> int:
         """Files of the context that were read to be hashed."""
-        return self._digests.hashed
+        return self._contexts.hashed
 
     def base(self, step: Base) -> CommittedSnapshot:
         """The tree of an image of the store."""
@@ -85,7 +88,7 @@ class StepExecutor:
         with _placed(self._spans.get(step)):
             if tree is None:
                 found = [self._selected(step, *group) for group in _groups(step) if group[0] == vertex]
-                return _content(found, self._digests)
+                return _content(found, self._contexts.digests(self._local(vertex)))
             from bennu.build.trees import in_trees
 
             def keyed(roots: tuple[Path, ...]) -> Digest:
@@ -99,13 +102,37 @@ class StepExecutor:
         """What a COPY takes from a directory of whoever builds: looked at once, for its key and for its files."""
         key = (step, vertex, paths)
         if key not in self._selections:
-            self._selections[key] = self._context.select(paths, step.exclude)
+            self._selections[key] = self._contexts.tree(self._local(vertex)).select(paths, step.exclude)
         return self._selections[key]
+
+    def _local(self, vertex: int) -> str:
+        """The name of the context that a vertex is."""
+        step = self._steps[vertex]
+        assert isinstance(step, Local)
+        return step.name
 
     def run(
         self, vertex: Vertex, trees: Mapping[int, CommittedSnapshot], emit: Emit, cancel: threading.Event
     ) -> CommittedSnapshot:
         """Run one step; ``trees`` are those that it stands on and reads, by vertex."""
+        made = self._run(vertex, trees, emit, cancel)
+        if self._epoch is not None:
+            self._dates.remember(made, self._epoch)
+        return made
+
+    def dated(self, tree: CommittedSnapshot, steps: Sequence[Step], epoch: int) -> CommittedSnapshot:
+        """A tree that was found as it would have been made for SOURCE_DATE_EPOCH. See ``solver.Executor``."""
+        return self._dates.dated(tree, steps, epoch)
+
+    @cached_property
+    def _dates(self) -> Dates:
+        from bennu.build.dating import Dates
+
+        return Dates(self._settings, self._database, self._snapshots)
+
+    def _run(
+        self, vertex: Vertex, trees: Mapping[int, CommittedSnapshot], emit: Emit, cancel: threading.Event
+    ) -> CommittedSnapshot:
         step = vertex.step
 
         def say(line: str) -> None:

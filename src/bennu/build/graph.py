@@ -202,6 +202,14 @@ class Graph:
                 todo += self.vertices[index].inputs
         return tuple(sorted(found))
 
+    def way(self, result: int | None) -> list[str]:
+        """The labels of the steps that made a result's own layers, the lowest first: the way from its base to it."""
+        labels: list[str] = []
+        while result is not None and not isinstance(self.vertices[result].step, Base):
+            labels.append(self.vertices[result].label)
+            result = parent_of(self.vertices[result].step)
+        return labels[::-1]
+
     def steps(self, result: int | None) -> tuple[int, ...]:
         """What is needed without the directories of whoever builds: what people call the steps of a build."""
         return tuple(each for each in self.needed(result) if not isinstance(self.vertices[each].step, Local))
@@ -232,7 +240,8 @@ class Lowered(msgspec.Struct, frozen=True):
 
     ``config.history`` has one entry an instruction, ``empty_layer`` where it made none; ``rootfs`` is left to the
     store. Every vertex on the way from the base to the result is one layer, in the history's order. ``stages`` has each
-    stage's name (in lower case, or empty) and the vertices of its instructions.
+    stage's name (in lower case, or empty) and the vertices of its instructions. The base image has ``inherited``
+    layers.
     """
 
     graph: Graph
@@ -240,6 +249,7 @@ class Lowered(msgspec.Struct, frozen=True):
     config: ImageConfig
     warnings: tuple[Warning, ...] = ()
     stages: tuple[tuple[str, frozenset[int]], ...] = ()
+    inherited: int = 0
 
     def vertices_of(self, stages: Iterable[str]) -> frozenset[int]:
         """The steps that stand in stages, given by name (in any case) or number. ``NotFound`` names the stages."""

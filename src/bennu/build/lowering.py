@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,6 @@ from bennu.build.copies import lower_add, lower_copy
 from bennu.build.graph import (
     Base,
     BaseImage,
-    Copy as CopyStep,
     Graph,
     Local,
     Lowered,
@@ -30,10 +29,13 @@ from bennu.build.graph import (
     Source,
     Warning,  # noqa: A004 - the word of the Dockerfile reference
 )
-from bennu.build.origins import Layout, NamedImage, NamedOrigin, named_context
+from bennu.build.graph import (
+    Copy as CopyStep,
+)
+from bennu.build.origins import Directory, Layout, NamedImage, NamedOrigin, Remote, Repository, named_context
 from bennu.build.settings import SETTINGS
 from bennu.build.stages import Build, Numbering, Stage
-from bennu.dockerfile import instructions, spelling
+from bennu.dockerfile import instructions, mounts, spelling
 from bennu.dockerfile.fields import expand_instruction
 from bennu.dockerfile.instructions import Add, Copy, Dockerfile, From, Instruction, Onbuild, Run, Workdir
 from bennu.dockerfile.parser import parse_trigger
@@ -139,8 +141,7 @@ class _Lowering:
         )
         self.origins = [self._origin(stage) for stage in dockerfile.stages]
         self.stages: dict[int, Stage] = {}
-        copies = [copy.from_ for stage in dockerfile.stages for copy in _copies(stage) if copy.from_ is not None]
-        self.is_alone = len(dockerfile.stages) == 1 and all(self._index(name) is not None for name in copies)
+        self.is_alone = len(dockerfile.stages) == 1 and self._stands_alone(dockerfile.stages[0])
 
     def result(self, labels: Mapping[str, str]) -> Lowered:
         """Lower what the target needs, and finish its configuration."""
@@ -153,8 +154,29 @@ class _Lowering:
             exposed_ports=dict(sorted(config.exposed_ports.items())),
             volumes=dict(sorted(config.volumes.items())),
         )
-        image = msgspec.structs.replace(stage.image, created=self.build.created, rootfs=RootFS())
-        return Lowered(self.build.graph, stage.tip, image, self._warnings(), self._own())
+        image = msgspec.structs.replace(self._for_platform(stage.image), created=self.build.created, rootfs=RootFS())
+        warnings = (*self.warnings, *self._warnings())
+        return Lowered(self.build.graph, stage.tip, image, warnings, self._own(), stage.inherited)
+
+    def _for_platform(self, image: ImageConfig) -> ImageConfig:
+        """The result is of the platform that was asked for, whatever its base says; else of its base's."""
+        own, asked = image.platform.normalised(), self.platforms.asked
+        if asked is not None:
+            is_alike = (own.os, own.architecture) == (asked.os, asked.architecture)
+            own = msgspec.structs.replace(
+                asked,
+                variant=asked.variant or (own.variant if is_alike else ""),
+                os_version=asked.os_version or (own.os_version if is_alike else ""),
+                os_features=asked.os_features or own.os_features,
+            ).normalised()
+        return msgspec.structs.replace(
+            image,
+            architecture=own.architecture,
+            os=own.os,
+            os_version=own.os_version,
+            os_features=own.os_features,
+            variant=own.variant,
+        )
 
     def _own(self) -> tuple[tuple[str, frozenset[int]], ...]:
         return tuple(
@@ -183,6 +205,11 @@ class _Lowering:
         stage = self.dockerfile.named(self.origins[index].image, before=index)
         return None if stage is None else stage.index
 
+    def _stands_alone(self, stage: instructions.Stage) -> bool:
+        """Whether BuildKit shows a file's only stage without a name: where it knows of no other source of files."""
+        mounts = any(isinstance(each, Run) and each.mounts for each in stage.instructions)
+        return not mounts and all(self._index(each.name) is not None for each in _references(stage))
+
     def _index(self, reference: str) -> int | None:
         """The stage that ``--from`` names, wherever it stands; None is an image."""
         if _NUMBER.fullmatch(reference):
@@ -196,10 +223,10 @@ class _Lowering:
         for stage in self.dockerfile.stages:
             base = self._base(stage.index)
             edges[stage.index] = set() if base is None else {base}
-            for copy in _copies(stage):
-                source = None if copy.from_ is None else self._index(copy.from_)
+            for reference in _references(stage):
+                source = self._index(reference.name)
                 if source is not None:
-                    self._check_exists(source, copy)
+                    self._check_exists(source, reference)
                     edges[stage.index].add(source)
         _refuse_cycles(self.dockerfile, edges)
         needed, todo = set(), [self.target]
@@ -210,10 +237,10 @@ class _Lowering:
                 todo += edges[index]
         return sorted(needed)
 
-    def _check_exists(self, index: int, copy: Copy) -> None:
+    def _check_exists(self, index: int, reference: Reference) -> None:
         if not 0 <= index < len(self.dockerfile.stages):
-            raise copy.span.narrow(f"{copy.from_}").invalid(
-                f"COPY: --from={copy.from_} is the number of no stage",
+            raise reference.place.invalid(
+                f"{reference.keyword}: from={reference.name} is the number of no stage",
                 f"the file's stages are 0 to {len(self.dockerfile.stages) - 1}",
             )
 
@@ -315,15 +342,20 @@ class _Lowering:
             raise place.invalid(error.message, hint) from error
 
     def source(self, index: int, reference: str, place: Span) -> int:
-        """The vertex that ``COPY --from`` means in the stage ``index``."""
+        """The vertex that ``COPY --from`` or ``from`` of a mount means in the stage ``index``."""
         graph = self.build.graph
         number = self._index(reference)
         if number is None:
             context = named_context(self.contexts, reference)
-            origin = None if context is None else self.contexts[context]
-            if context is not None and not isinstance(origin, NamedImage | Layout):
-                return self._local(context)
-            image = origin.name if isinstance(origin, NamedImage) else origin or reference
+            image: str | Layout = reference
+            match None if context is None else self.contexts[context]:
+                case NamedImage(name):
+                    image = name
+                case Layout() as layout:
+                    image = layout
+                case Directory() | Remote() | Repository():
+                    assert context is not None
+                    return self._local(context)
             found = None if image == SCRATCH else self._look_up(image, place, index, self.platforms.target)
             if found is not None and found.chain is not None:
                 name = image if isinstance(image, str) else reference
@@ -331,8 +363,8 @@ class _Lowering:
             return graph.add(MakeDirectory(None, "/"), f"FROM {reference}", place)
         if not 0 <= number < index:
             raise place.invalid(
-                f"COPY: --from={reference} is not before the stage that copies from it",
-                "a stage can copy only from stages above it",
+                f"from={reference} is not before the stage that takes files from it",
+                "a stage can take files only from stages above it",
             )
         tip = self.stage(number).tip
         return graph.add(MakeDirectory(None, "/"), f"FROM {reference}", place) if tip is None else tip
@@ -367,8 +399,23 @@ def _target(dockerfile: Dockerfile, target: str | None) -> int:
     return stage.index
 
 
-def _copies(stage: instructions.Stage) -> Iterator[Copy]:
-    return (each for each in stage.instructions if isinstance(each, Copy))
+class Reference(NamedTuple):
+    """Where an instruction names a stage, image or context that it takes files from."""
+
+    keyword: str
+    name: str
+    place: Span
+
+
+def _references(stage: instructions.Stage) -> Iterator[Reference]:
+    for each in stage.instructions:
+        if isinstance(each, Copy) and each.from_ is not None:
+            yield Reference("COPY", each.from_, each.span.narrow(each.from_))
+        elif isinstance(each, Run):
+            for flag in each.mounts:
+                name = mounts.origin(flag)
+                if name is not None:
+                    yield Reference("RUN", name, flag.span.narrow(name))
 
 
 def _total(stage: instructions.Stage, *, has_image: bool) -> int:
@@ -404,7 +451,7 @@ def _refuse_cycles(dockerfile: Dockerfile, edges: Mapping[int, set[int]]) -> Non
             elif after in (entry for entry, _ in way):
                 stage = dockerfile.stages[after]
                 raise stage.from_.span.invalid(
-                    f"the stage {stage.name or stage.index} needs itself, by FROM or COPY --from",
+                    f"the stage {stage.name or stage.index} needs itself, by FROM or --from",
                     "a stage can use only stages above it",
                 )
             else:

@@ -27,6 +27,10 @@ class Directory(msgspec.Struct, frozen=True):
     path: str
 
 
+class NoFiles(msgspec.Struct, frozen=True):
+    """No files at all: the Dockerfile is all there is."""
+
+
 class Archive(msgspec.Struct, frozen=True):
     """A tar archive, compressed or not, that is read once. Owners in it count."""
 
@@ -59,7 +63,7 @@ class Layout(msgspec.Struct, frozen=True):
     digest: Digest | None = None
 
 
-Origin = Directory | Archive | Remote | Repository
+Origin = Directory | NoFiles | Archive | Remote | Repository
 """Where the build's own context comes from."""
 
 NamedOrigin = Directory | Remote | Repository | NamedImage | Layout

@@ -9,8 +9,10 @@ from typing import Final
 import msgspec
 
 from bennu.build import graph
-from bennu.build.origins import Directory, NamedOrigin, Origin
+from bennu.build.origins import Directory, NamedOrigin, Origin, Remote, Repository
+from bennu.build.remotes import without_credentials
 from bennu.errors import Invalid
+from bennu.oci.platform import Platform
 from bennu.oci.reference import Reference
 from bennu.store.images import Image
 
@@ -34,6 +36,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     build_args: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
     target: str | None = None
+    platforms: tuple[Platform, ...] = ()
     use_cache: bool = True
     fresh_stages: tuple[str, ...] = ()
     nonce: bytes = b""
@@ -44,6 +47,19 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     def origin(self) -> Origin:
         """Where the context comes from."""
         return Directory(str(self.context)) if isinstance(self.context, Path) else self.context
+
+    @property
+    def shown(self) -> str:
+        """What people call the build: where its context is."""
+        match self.origin:
+            case Directory(path):
+                return path
+            case Remote(url):
+                return without_credentials(url)
+            case Repository(reference):
+                return reference.shown
+            case _:
+                return "standard input"
 
 
 class Built(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ one set of variables and the later wins, as in BuildKit; only ENV reaches the im
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -23,6 +23,7 @@ from bennu.dockerfile.source import Span
 from bennu.oci.image_config import ContainerConfig, History, ImageConfig
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HIDDEN: Final = "****"
 _DEFAULT_SHELL: Final = ("/bin/sh", "-c")
 _I = TypeVar("_I", bound=Instruction)
 
@@ -88,7 +89,7 @@ class Stage:
         self.numbering = numbering
         self.image = image
         self.tip = tip
-        self.inherited = inherited if base is None else base.inherited
+        self.inherited: int = inherited if base is None else base.inherited
         self.variables: dict[str, str] = {} if base is None else dict(base.variables)
         self.arguments: dict[str, str] = {} if base is None else dict(base.arguments)
         self.own: set[int] = set()
@@ -142,15 +143,17 @@ class Stage:
         """A shell form with its shell in front, an exec form as it is."""
         return self.with_shell(form.text) if isinstance(form, ShellForm) else form.arguments
 
-    def label(self, instruction: Instruction, *, addition: str = "", is_command: bool = False) -> str:
+    def label(
+        self, instruction: Instruction, *, addition: str = "", is_command: bool = False, hidden: Iterable[str] = ()
+    ) -> str:
         """The next step's label: the instruction's line with the values put in as far as they are known.
 
-        ``is_command``: a RUN, whose quotes and unknown variables are the shell's.
+        ``is_command``: a RUN, whose quotes and unknown variables are the shell's; ``hidden`` are those with a secret.
         """
         options = Options(escape=self.escape, keep_quotes=is_command, keep_unset=is_command)
         text = instruction.text + addition
         with suppress(ExpansionError):  # a label only: what RUN's shell would take must not stop the build
-            text = expand(text, self.variables, options).text
+            text = expand(text, {**self.variables, **dict.fromkeys(hidden, HIDDEN)}, options).text
         keyword, blank, rest = text.partition(" ")
         return self.numbering.next(keyword.upper() + blank + rest, is_trigger=self.is_trigger)
 

@@ -21,16 +21,18 @@ PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PRO
 _OF_THE_BUILDER: Final = ("BUILDKIT_", "SOURCE_DATE_EPOCH")
 
 
-def platform_variables(platform: Platform, target: str, build_args: Mapping[str, str]) -> dict[str, str]:
-    """BUILD* and TARGET*: both are the one platform that is built on and for. A build argument may override each."""
+def platform_variables(build: Platform, target: Platform, stage: str, build_args: Mapping[str, str]) -> dict[str, str]:
+    """BUILD* and TARGET*, of the platform that is built on and of the one that is built for. A build argument may
+    override each.
+    """
     values: dict[str, str] = {}
-    for side in ("BUILD", "TARGET"):
+    for side, platform in (("BUILD", build), ("TARGET", target)):
         values[f"{side}PLATFORM"] = str(platform)
         values[f"{side}OS"] = platform.os
         values[f"{side}OSVERSION"] = platform.os_version
         values[f"{side}ARCH"] = platform.architecture
         values[f"{side}VARIANT"] = platform.variant
-    values["TARGETSTAGE"] = target or "default"
+    values["TARGETSTAGE"] = stage or "default"
     return {name: build_args.get(name, value) for name, value in values.items()}
 
 

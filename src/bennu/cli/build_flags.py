@@ -10,9 +10,16 @@ from bennu.cli.command import Arg, operand, option, switch
 from bennu.cli.values import assignment, listed
 
 SOURCE: tuple[Arg, ...] = (
-    operand("CONTEXT", help="Directory with the files that COPY and ADD may take", complete="directory"),
+    operand(
+        "CONTEXT", complete="directory",
+        help="Where COPY and ADD find files: a directory, a URL, a Git repository, - for standard input",
+    ),
     option("-f", "--file", metavar="FILE", help="The Dockerfile; - for standard input", complete="file"),
-)
+    option(
+        "--build-context", metavar="NAME=ORIGIN", dest="build_contexts", repeatable=True, complete="directory",
+        help="What NAME means in FROM and --from: a path, URL, docker-image://NAME, oci-layout://PATH[:TAG]",
+    ),
+)  # fmt: skip
 """Where the Dockerfile and its files come from."""
 
 STEPS: tuple[Arg, ...] = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from bennu.cli.command import Arguments
 from bennu.cli.context import Context
@@ -10,30 +10,27 @@ from bennu.cli.context import Context
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bennu.build.origins import Origin
     from bennu.build.request import BuildRequest
 
 
 def request(args: Arguments, context: Context) -> BuildRequest:
-    """The build that the flags describe. Standard input is read here where it is the Dockerfile."""
+    """The build that the flags describe. Standard input is read here as far as it is the Dockerfile."""
     from pathlib import Path
 
+    from bennu.build.origins import Directory, parse_named
     from bennu.build.request import BuildRequest
-    from bennu.errors import NotFound, Unsupported
     from bennu.oci.reference import parse_name
 
-    if "://" in args.context or args.context == "-":
-        raise Unsupported(f"context {args.context!r} is no directory", "only directories can be contexts today")
-    directory = Path(args.context)
-    if not directory.is_dir():
-        raise NotFound(f"context {args.context!r} is not a directory")
-    text: bytes | None = None
+    origin, text = _context(args, context)
     dockerfile: Path | None = None
-    if args.file == "-":
-        text = context.stdin.buffer.read()
-    elif args.file is not None:
-        dockerfile = _dockerfile(Path(args.file), directory)
+    if args.file not in {None, "-"}:
+        dockerfile = (
+            _dockerfile(Path(args.file), Path(origin.path)) if isinstance(origin, Directory) else Path(args.file)
+        )
     return BuildRequest(
-        context=directory,
+        context=origin,
+        contexts=dict(parse_named(word) for word in args.build_contexts),
         dockerfile=dockerfile,
         text=text,
         names=tuple(parse_name(tag) for tag in args.tags),
@@ -45,6 +42,49 @@ def request(args: Arguments, context: Context) -> BuildRequest:
         epoch=source_date_epoch(context),
         network=args.network,
     )
+
+
+def _context(args: Arguments, context: Context) -> tuple[Origin, bytes | None]:
+    """Where the context comes from, and the Dockerfile's text where standard input is it."""
+    from pathlib import Path
+
+    from bennu.build.contexts import opened_stream
+    from bennu.build.origins import Directory, NoFiles, parse_remote
+    from bennu.errors import NotFound, Usage
+
+    if args.context == "-":
+        if args.file == "-":
+            raise Usage("standard input cannot be both the context and the Dockerfile", "give one of them as a path")
+        opened = opened_stream(_typed(context, "the context or the Dockerfile"))
+        if not isinstance(opened, bytes):
+            return opened, None
+        if args.file is not None:
+            raise Usage(
+                f"standard input is no tar archive, so it is the Dockerfile, and so is --file {args.file!r}",
+                "leave one of them out",
+            )
+        return NoFiles(), opened
+    text = _typed(context, "the Dockerfile").read() if args.file == "-" else None
+    if Path(args.context).is_dir():
+        return Directory(args.context), text
+    remote = parse_remote(args.context)
+    if remote is None:
+        if Path(args.context).exists():
+            raise NotFound(
+                f"context {args.context!r} is a file, not a directory",
+                f"`bennu build - < {args.context}` builds from an archive, `bennu build -f {args.context} .` from a "
+                "Dockerfile",
+            )
+        raise NotFound(f"context {args.context!r} is not a directory")
+    return remote, text
+
+
+def _typed(context: Context, what: str) -> IO[bytes]:
+    if context.stdin.isatty():
+        from bennu.errors import Usage
+
+        raise Usage(f"standard input is a terminal, not {what}", "redirect it from a file or a pipe")
+    return context.stdin.buffer
 
 
 def _dockerfile(path: Path, context: Path) -> Path:

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from bennu.digest import Digest
 from bennu.oci import media
 from bennu.oci.descriptor import Descriptor
 from bennu.oci.document import encode
 from bennu.oci.manifest import new_manifest
 from bennu.oci.platform import Platform
-from bennu.store.archive_reader import Found, FoundLayer, find_images
-from bennu.store.archive_tar import Archive, opened
+from bennu.store.archive_layout import opened_layout
+from bennu.store.archive_reader import Archive, Found, FoundLayer, find_image, find_images
+from bennu.store.archive_tar import opened
 from bennu.store.base import CommittedSnapshot, LayerInfo
 from bennu.store.compression import decompressed
 from bennu.store.images import Image, Images
@@ -44,6 +46,14 @@ class Loader:
         with self._operations.under_way("load"), opened(source, self._temporary) as archive:
             for found in find_images(archive, platform):
                 yield self._image(archive, found), found
+
+    def load_layout(self, path: Path, wanted: str | Digest, platform: Platform, *, by_digest: bool = False) -> Image:
+        """Load the image with a tag or a digest out of a directory that is an OCI layout; it gets no name.
+
+        Call it inside ``Operations.under_way``. ``NotFound``, ``Invalid`` and ``Corrupt`` name the directory.
+        """
+        with opened_layout(path) as layout:
+            return self._image(layout, find_image(layout, wanted, platform, by_digest=by_digest))
 
     def _image(self, archive: Archive, found: Found) -> Image:
         infos: list[LayerInfo] = []

@@ -8,23 +8,45 @@ names of the other form count too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import IO, Final, Protocol
 
 import msgspec
 
 from bennu.digest import Digest, algorithm, digest_of, encoded, finish, new_hash, parse_digest
-from bennu.errors import Corrupt, Invalid, Unsupported
+from bennu.errors import Corrupt, Invalid, NotFound, Unsupported
 from bennu.oci import document, media
 from bennu.oci.descriptor import IMAGE_NAME, REF_NAME, Descriptor
 from bennu.oci.image_config import ImageConfig, parse_config
-from bennu.oci.manifest import MAX_BYTES, choose, new_index, parse_index, parse_manifest
+from bennu.oci.manifest import MAX_BYTES, choose, is_index, new_index, parse_index, parse_manifest
 from bennu.oci.platform import Platform
 from bennu.oci.reference import Reference, parse_name
-from bennu.store.archive_tar import Archive, Member
+from bennu.store.archive_tar import Member
 from bennu.store.archive_writer import DockerEntry
 
 MAX_LAYERS: Final = 500
 _MAX_DEPTH: Final = 4
+
+
+class Archive(Protocol):
+    """What images are found in: a tar archive (``archive_tar``) or a directory (``archive_layout``)."""
+
+    what: str
+
+    def find(self, name: str) -> Member | None:
+        """The file of this name, or None."""
+        ...
+
+    def member(self, name: str) -> Member:
+        """As ``find``; ``Invalid`` if it is missing."""
+        ...
+
+    def open(self, member: Member) -> IO[bytes]:
+        """A file's bytes."""
+        ...
+
+    def read(self, name: str, limit_bytes: int) -> bytes:
+        """A small file whole; ``Invalid`` if it is missing or larger than the limit."""
+        ...
 
 
 class FoundLayer(msgspec.Struct, frozen=True):
@@ -63,6 +85,25 @@ def find_images(archive: Archive, platform: Platform) -> Iterator[Found]:
         raise Unsupported(f"{archive.what} is of Docker before version 1.10", "save the image again with a newer one")
     else:
         raise Invalid(f"{archive.what} is neither an OCI layout nor a docker-archive", "`bennu save` makes one")
+
+
+def find_image(archive: Archive, wanted: str | Digest, platform: Platform, *, by_digest: bool) -> Found:
+    """The one image of an OCI layout that has a tag (or name), or a digest. ``NotFound`` lists what there is."""
+    index = parse_index(archive.read("index.json", MAX_BYTES), f"index.json of {archive.what}")
+    if by_digest:
+        digest = parse_digest(wanted)
+        found = [each for each in index.manifests if each.digest == digest][:1]
+        if not found and archive.find(_path(digest)) is not None:
+            data = archive.read(_path(digest), MAX_BYTES)
+            found = [Descriptor(media.OCI_INDEX if is_index(data) else media.OCI_MANIFEST, digest, len(data))]
+    else:
+        names = (REF_NAME, IMAGE_NAME)
+        found = [each for each in index.manifests if wanted in {each.annotations.get(name) for name in names}]
+    if not found:
+        have = ", ".join(sorted({each.annotations.get(REF_NAME, each.digest) for each in index.manifests})) or "nothing"
+        raise NotFound(f"{archive.what} has no image {wanted!r}; it has {have}")
+    one = found[0] if len(found) == 1 else choose(new_index(tuple(found)), platform, f"{wanted!r} in {archive.what}")
+    return _oci_image(archive, _manifest_of(archive, one, platform), (), {})
 
 
 def _oci_manifests(archive: Archive, platform: Platform) -> list[tuple[Descriptor, tuple[Reference, ...]]]:

@@ -24,6 +24,7 @@ from bennu.oci.descriptor import Descriptor
 from bennu.oci.document import encode
 from bennu.oci.image_config import ImageConfig, RootFS, chain_ids, encode_config, moment, parse_config
 from bennu.oci.manifest import Manifest, new_manifest, parse_manifest
+from bennu.oci.platform import Platform
 from bennu.oci.reference import Reference, parse_reference
 from bennu.store.base import BlobInfo, BlobStore, CommittedSnapshot, LayerInfo, LayerStore, Snapshotter
 from bennu.store.compression import decompressed
@@ -147,7 +148,7 @@ class Images:
             raise NotFound(f"image {manifest} is not in the store")
         return self._image(row)
 
-    def find(self, text: str) -> Image | None:
+    def find(self, text: str, platform: Platform | None = None) -> Image | None:
         """The image that ``text`` names (a reference, an ID or the beginning of one), or None.
 
         ``Conflict`` where the beginning of an ID fits several; ``Invalid`` where it is neither reference nor ID.

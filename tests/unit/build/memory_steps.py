@@ -10,7 +10,7 @@ import fnmatch
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bennu.build.cache import StepCache
@@ -84,6 +84,9 @@ class MemoryExecutor:
                     tree[f"{step.destination.rstrip('/')}/{name}"] = f"{text} {step.chown} {step.chmod}"
         return self._kept("", parent, tree)
 
+    def dated(self, tree: CommittedSnapshot, steps: Sequence[Step], epoch: int) -> CommittedSnapshot:
+        return tree
+
     def _chosen(self, paths: Iterable[str], source: CommittedSnapshot | None) -> dict[str, str]:
         files = self.context if source is None else {k[1:]: v for k, v in self._trees[source.id].items()}
         chosen: dict[str, str] = {}
@@ -153,7 +156,7 @@ class World:
 
 
 def lower_text(text: str, build_args: Mapping[str, str], target: str | None = None) -> Lowered:
-    def bases(name: str, span: Span) -> BaseImage:
+    def bases(name: str, span: Span, platform: Platform) -> BaseImage:
         if name not in BASES:
             raise span.invalid(f"image {name!r} is not in the store")
         digest = digest_of(name.encode())

@@ -104,8 +104,9 @@ def test_json_is_all_that_json_says(context):
     [
         ((), "'build' needs CONTEXT", 64),
         (("nowhere",), "context 'nowhere' is not a directory", 1),
-        (("https://example.com/x.git",), "only directories can be contexts", 1),
-        (("-",), "only directories can be contexts", 1),
+        (("{context}/Dockerfile",), "is a file, not a directory", 1),
+        (("-",), "standard input is empty", 1),
+        (("-f", "-", "-"), "cannot be both", 64),
         (("-f", "missing", "{context}"), "Dockerfile 'missing' does not exist", 1),
         (("-t", "Not A Name", "{context}"), "Not A Name", 1),
         (("--target", "nothing", "{context}"), "target stage 'nothing'", 1),

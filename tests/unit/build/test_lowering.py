@@ -53,7 +53,7 @@ IMAGES = {
 
 
 def lowered(text: str, **options) -> Lowered:
-    def bases(name: str, span: Span) -> BaseImage:
+    def bases(name: str, span: Span, platform: Platform) -> BaseImage:
         if name not in IMAGES:
             raise span.invalid(f"image {name!r} is not in the store", "bennu load")
         return IMAGES[name]
@@ -473,7 +473,6 @@ class TestRefusals:
             ("FROM debian\nADD https://a/b /c", 2, 5, "a URL"),
             ("FROM debian\nADD a git@host:x/y.git /c", 2, 7, "a Git repository"),
             ("FROM debian\nENV U=http://x\nADD $U /c", 3, 5, "'http://x'"),
-            ("FROM --platform=linux/arm64 debian", 1, 6, "linux/arm64"),
         ],
     )
     def test_what_is_not_built(self, text, line, column, words):
