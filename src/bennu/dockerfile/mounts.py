@@ -88,6 +88,13 @@ def check(flag: MountFlag) -> None:
         resolve(flag, lambda word: expand_word(word, {}))
 
 
+def origin(flag: MountFlag) -> str | None:
+    """What a flag's ``from`` names, which takes no variable, if it has one that its type makes use of."""
+    values = {key.lower(): value for key, _, value in (field.partition("=") for field in _fields(flag))}
+    is_tree = values.get("type", "bind").lower() not in {MountType.TMPFS.value, MountType.SSH.value}
+    return values.get("from") or None if is_tree else None
+
+
 def resolve(flag: MountFlag, expander: Callable[[str], str]) -> Mount:
     """The mount that a flag describes; ``expander`` puts variables into one value. Raises ``Invalid`` at the flag."""
     reading = _Reading(flag, expander)
