@@ -43,6 +43,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     ),
     "Images": (
         Row("build", "Build an image from a Dockerfile", ("image build",)),
+        Row("builder du", "Show what the build cache takes on the disk"),
+        Row("builder prune", "Remove the build cache"),
         Row("images", "List images", ("image ls", "image list")),
         Row("tag", "Give an image a name", ("image tag",)),
         Row("rmi", "Remove images", ("image rm", "image remove")),

@@ -21,6 +21,14 @@ def size_bytes(word: str) -> int:
     return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
 
 
+def storage_bytes(word: str) -> int:
+    """``20GB`` in bytes; units are powers of 1000, as Docker reads them for disks, and of 1024 with an ``i``."""
+    match = re.fullmatch(_SIZE, word.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError("is not a size, such as 20GB")
+    return int(float(match[1]) * (1024 if "i" in word.lower() else 1000) ** " kmgtp".index(match[2].lower() or " "))
+
+
 def duration_seconds(word: str) -> float:
     """``1h30m``, ``500ms``, ``7d`` or a bare number of seconds, in seconds."""
     try:

@@ -135,6 +135,25 @@ def _open_to_remove(fd: int, name: str) -> int:
         raise
 
 
+def disk_usage(directory: Path) -> int:
+    """The bytes that the files below a directory take on the disk; hard links count once."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    pending = [os.fspath(directory)]
+    while pending:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif status.st_nlink > 1:
+                    if (status.st_dev, status.st_ino) in seen:
+                        continue
+                    seen.add((status.st_dev, status.st_ino))
+                total += status.st_blocks * 512
+    return total
+
+
 def open_in_root(root: int, path: str | os.PathLike[str], flags: int, mode: int = 0) -> int:
     """Open ``path`` as if ``root`` (a directory's descriptor) were ``/``. ``OSError`` as open(2) gives it."""
     resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS

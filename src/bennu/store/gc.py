@@ -22,7 +22,7 @@ import msgspec
 from bennu.config import Settings
 from bennu.digest import Digest
 from bennu.errors import Conflict, Invalid
-from bennu.host.files import remove_tree
+from bennu.host.files import disk_usage, remove_tree
 from bennu.host.process import is_alive
 from bennu.oci.reference import parse_reference
 from bennu.store.base import SnapshotId
@@ -107,6 +107,11 @@ class Garbage:
         self.collect(untagged=False)
         return Removed(untagged, image.id)
 
+    def needed_snapshots(self) -> set[SnapshotId]:
+        """The snapshots that images and roots need, with all that they stand on."""
+        kept = {one for image in self._images.walk() for one in self._chain_of(image)}
+        return kept | self._chains_of(self.roots())
+
     def collect(self, *, dry_run: bool = False, untagged: bool = True) -> Swept:
         """Remove what nothing needs, images without a name or another root too unless ``untagged`` is off."""
         horizon = self._operations.horizon()
@@ -140,10 +145,7 @@ class Garbage:
         self, images: Sequence[Image], roots: Sequence[Root], horizon: float, *, dry_run: bool
     ) -> tuple[tuple[SnapshotId, ...], int]:
         snapshots = self._images.snapshots
-        kept = {one for image in images for one in self._chain_of(image)}
-        for one in (each for root in roots for each in root.snapshots):
-            snapshot = snapshots.stat(one)
-            kept.update(snapshot.chain if snapshot else ())
+        kept = {one for image in images for one in self._chain_of(image)} | self._chains_of(roots)
         kept.update(one for snapshot in snapshots.recent(horizon) for one in snapshot.chain)
         removed: list[SnapshotId] = []
         size_bytes = 0
@@ -160,6 +162,10 @@ class Garbage:
             size_bytes += size
         return tuple(removed), size_bytes
 
+    def _chains_of(self, roots: Sequence[Root]) -> set[SnapshotId]:
+        found = (self._images.snapshots.stat(one) for root in roots for one in root.snapshots)
+        return {one for snapshot in found if snapshot is not None for one in snapshot.chain}
+
     def _chain_of(self, image: Image) -> tuple[SnapshotId, ...]:
         snapshot = self._images.layers.snapshot_of(image.config.diff_ids) if image.layers else None
         return snapshot.chain if snapshot else ()
@@ -175,25 +181,6 @@ class Garbage:
                     remove_tree(path)
                     removed += 1
         return removed
-
-
-def disk_usage(directory: Path) -> int:
-    """The bytes that the files below a directory take on the disk; hard links count once."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    pending = [os.fspath(directory)]
-    while pending:
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                elif status.st_nlink > 1:
-                    if (status.st_dev, status.st_ino) in seen:
-                        continue
-                    seen.add((status.st_dev, status.st_ino))
-                total += status.st_blocks * 512
-    return total
 
 
 def _name_in(text: str, image: Image) -> str | None:

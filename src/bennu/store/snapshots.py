@@ -18,9 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from bennu.config import Settings
 from bennu.errors import BennuError, Conflict, NotFound
-from bennu.host.files import remove_tree, sync_file_system
+from bennu.host.files import disk_usage, remove_tree, sync_file_system
 from bennu.host.mounts import FREE, READONLY, Bind, Mount, Overlay
 from bennu.host.process import boot_id, is_alive, start_time
 from bennu.store.base import ActiveSnapshot, CommittedSnapshot, SnapshotId
@@ -37,6 +39,20 @@ WITH RECURSIVE chain (id, parent, state, boot, depth) AS (
 )
 SELECT id, state, boot FROM chain ORDER BY depth
 """
+
+
+class SnapshotRecord(msgspec.Struct, frozen=True):
+    """A committed snapshot as the database knows it. ``size_bytes`` is measured on the disk, ``tar_bytes`` is its
+    layer's size; either is None while unknown. ``in_image``: it is a layer of an image.
+    """
+
+    id: SnapshotId
+    parent: SnapshotId | None
+    created: float
+    used: float
+    size_bytes: int | None
+    tar_bytes: int | None
+    in_image: bool
 
 
 class Snapshots:
@@ -133,6 +149,24 @@ class Snapshots:
             ):
                 return None
         return CommittedSnapshot(ids[0], ids[1:])
+
+    def catalogue(self) -> list[SnapshotRecord]:
+        """What is known of every committed snapshot, parents before children, without a look at the disk."""
+        query = """
+            SELECT s.id, s.parent, s.created, s.used, s.size_bytes, l.size_bytes AS tar_bytes,
+                EXISTS (SELECT 1 FROM image_layers i WHERE i.chain_id = l.chain_id) AS in_image
+            FROM snapshots s LEFT JOIN layers l ON l.snapshot = s.id WHERE s.state = 'committed' ORDER BY s.rowid
+        """
+        return [
+            SnapshotRecord(**{**dict(row), "in_image": bool(row["in_image"])}) for row in self._database.query(query)
+        ]
+
+    def measure(self, snapshot_id: SnapshotId) -> int:
+        """The bytes that a committed snapshot's own files take on the disk, for ``catalogue`` to remember."""
+        size_bytes = disk_usage(self._settings.snapshots / snapshot_id)
+        with self._database.transaction(durable=False) as rows:
+            rows.execute("UPDATE snapshots SET size_bytes = ? WHERE id = ?", (size_bytes, snapshot_id))
+        return size_bytes
 
     def touch(self, snapshot: CommittedSnapshot) -> None:
         """Mark a snapshot as used now, so that ``recent`` gives it, and what stands under it."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from bennu.store.gc import Garbage, disk_usage
+from bennu.host.files import disk_usage
+from bennu.store.gc import Garbage
 from bennu.store.images import Images
 
 

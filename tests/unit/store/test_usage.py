@@ -1,6 +1,7 @@
 import msgspec
 
-from bennu.store.gc import Root, disk_usage
+from bennu.host.files import disk_usage
+from bennu.store.gc import Root
 from bennu.store.usage import cache_usage, directory_usage, image_usage
 from tests.unit.store.test_gc import World
 
