@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -32,6 +33,8 @@ from bennu.dockerfile.mounts import Sharing
 
 FORMAT: Final = "5"
 """Changed whenever a step's implementation may leave another tree for the same fields."""
+
+_OCTAL: Final = re.compile("[0-7]+", re.ASCII)
 
 SCRATCH: Final = Digest("sha256:" + "0" * 64)
 """The identity of the empty tree."""
@@ -112,12 +115,17 @@ def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:
                 *_numbered("inline name", tuple(file.name for file in step.inline)),
                 *_numbered("inline content", tuple(file.content for file in step.inline)),
                 ("chown", step.chown or ""),
-                ("chmod", step.chmod or ""),
+                ("chmod", _mode(step.chmod or "")),
                 *_numbered("exclude", step.exclude),
                 ("unpack", str(step.unpack)),
             ]
         case MakeDirectory():
             return [("step", "directory"), ("path", step.path), *([("user", step.user)] if step.user else ())]
+
+
+def _mode(written: str) -> str:
+    """An octal mode without zeros in front, any other as it is written."""
+    return f"{int(written, 8):o}" if _OCTAL.fullmatch(written) else written
 
 
 def _sources(step: Copy, reads: Mapping[int, Read]) -> Iterator[tuple[str, str]]:

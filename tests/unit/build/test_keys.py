@@ -73,6 +73,14 @@ def test_the_name_and_the_content_of_an_inline_file_cannot_trade_places():
     assert by_content(one).digest != by_content(two).digest
 
 
+def test_an_octal_mode_counts_as_a_number_and_symbols_as_they_are_written():
+    found = [
+        by_content(msgspec.structs.replace(COPY, chmod=mode)).digest for mode in ("644", "0644", "600", "u=rw", "u=r")
+    ]
+    assert found[0] == found[1]
+    assert len(set(found)) == 4
+
+
 def test_a_directory_counts_with_its_path_and_owner():
     found = {
         step_key(each, SCRATCH).digest for each in (MADE, MakeDirectory(1, "/app2"), MakeDirectory(1, "/app", "web"))
