@@ -20,13 +20,14 @@ import msgspec
 
 from bennu.build import keys
 from bennu.build.cache import Found, StepCache
-from bennu.build.graph import Base, Graph, Local, Step, Vertex, parent_of, reads_of
+from bennu.build.graph import Base, Excerpt, Graph, Local, Step, Vertex, parent_of, reads_of
 from bennu.build.keys import Key, Read
 from bennu.build.progress import Broken, Cached, Event, Finished, Listener, Output, Started, Waiting
 from bennu.config import Settings
 from bennu.digest import Digest, digest_of, encoded
 from bennu.errors import BennuError, Conflict, Failed
 from bennu.host import locks
+from bennu.host.terminal import deferred
 from bennu.store.base import CommittedSnapshot
 
 LOCK_BUCKET_DIGITS: Final = 3
@@ -132,16 +133,9 @@ class Solver:
             done.set()
 
         threading.Thread(target=work, name="bennu-solver", daemon=True).start()
-        try:
+        with deferred(self._cancel.set):
             while not done.wait(WAKE_SECONDS):
                 pass
-        except BaseException:  # Ctrl-C, or a deadly signal
-            from bennu.host.terminal import uninterrupted
-
-            with uninterrupted():  # a second one would leave behind what is being cleared up
-                self._cancel.set()
-                done.wait()
-            raise
         if self._failure is not None:
             raise self._failure
         self._cache.touch(self.used)
@@ -226,7 +220,9 @@ class Solver:
     def _read(self, step: Step, vertex: int) -> Read:
         if isinstance(self._graph.vertices[vertex].step, Local):
             return Read(self._executor.content(step, vertex, None), by_content=True)
-        return Read(self._identity(vertex), by_content=False)
+        # an excerpt is known by its content alone, so nothing has to look at it again
+        by_content = isinstance(self._graph.vertices[vertex].step, Excerpt)
+        return Read(self._identity(vertex), by_content=by_content)
 
     def _found_by_content(self, index: int, parent: Digest, reads: Mapping[int, Read], task: _Task) -> Found | None:
         step = self._graph.vertices[index].step
@@ -258,7 +254,7 @@ class Solver:
             self._begun = []
         steps = [self._graph.vertices[index].step for index in self._numbers]
         for index in sorted({vertex for step in steps for vertex in reads_of(step)}):
-            if not isinstance(self._graph.vertices[index].step, Base | Local):
+            if not isinstance(self._graph.vertices[index].step, Base | Excerpt | Local):
                 thread = threading.Thread(target=self._begin, args=(index,), name="bennu-solver")
                 self._begun.append(thread)
                 thread.start()

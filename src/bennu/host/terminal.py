@@ -12,7 +12,7 @@ import struct
 import termios
 import threading
 import tty
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
@@ -85,6 +85,37 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def deferred(on_signal: Callable[[], object]) -> Iterator[None]:
+    """For the block, Ctrl-C and the deadly signals interrupt nothing: the first one calls ``on_signal``, and what it
+    would have done is done at the block's end. Those after it are swallowed.
+
+    An exception out of a signal's handler may strike anywhere, between a lock and its release too; who waits for
+    threads cannot live with that. Only in the main thread; elsewhere signals do not arrive.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        noted.append(number)
+        if len(noted) == 1:
+            on_signal()
+
+    before = {number: signal.getsignal(number) for number in DEADLY}
+    caught = {number: handler for number, handler in before.items() if handler not in {signal.SIG_IGN, None}}
+    for number in caught:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in caught.items():
+            signal.signal(number, handler)
+    if noted:
+        signal.raise_signal(noted[0])
 
 
 def _noted(_number: int, _frame: object) -> None:
