@@ -30,7 +30,7 @@ from bennu.oci.reference import parse_reference
 from bennu.wiring import Runtime
 
 BASE = "localhost/bench-base:latest"
-APPLETS = "adduser cat echo ls mkdir sed sh true wc"
+APPLETS = "adduser cat dd echo ls mkdir sed sh tr true wc"
 PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
 TEN_STEPS = f"""\
 FROM {BASE}
@@ -68,7 +68,9 @@ def main() -> None:
         bench = Bench(Path(base), docker_of(args.docker), args.rounds, args.network)
         try:
             with Runtime(settings) as runtime:
-                bench.make_base(runtime)
+                bennu_base(runtime)
+            if bench.docker:
+                docker_base(bench.docker)
             for case in args.cases or CASES:
                 CASES[case](bench)
         finally:
@@ -94,6 +96,22 @@ def docker_of(words: str) -> list[str]:
     return command
 
 
+def bennu_base(runtime: Runtime) -> None:
+    """The base image for bennu: busybox and its users."""
+    active = runtime.snapshots.prepare(None)
+    with tarfile.open(fileobj=io.BytesIO(archive())) as tar:
+        tar.extractall(runtime.snapshots.directory(active))
+    snapshot = runtime.snapshots.commit(active)
+    config = ImageConfig(architecture="amd64", os="linux", config=ContainerConfig(env=("PATH=/bin",), cmd=("sh",)))
+    runtime.images.create(config, snapshot, names=(parse_reference(BASE),))
+
+
+def docker_base(docker: list[str]) -> None:
+    """The same base image for Docker."""
+    words = [*docker, "import", "--change", "ENV PATH=/bin", "-", BASE]
+    subprocess.run(words, input=archive(), check=True, stdout=subprocess.DEVNULL)
+
+
 class Bench:
     """Both builders, and contexts for them."""
 
@@ -102,18 +120,6 @@ class Bench:
         self.docker = docker
         self.rounds = rounds
         self.network = network
-
-    def make_base(self, runtime: Runtime) -> None:
-        """The same base image for both: busybox and its users."""
-        active = runtime.snapshots.prepare(None)
-        with tarfile.open(fileobj=io.BytesIO(archive())) as tar:
-            tar.extractall(runtime.snapshots.directory(active))
-        snapshot = runtime.snapshots.commit(active)
-        config = ImageConfig(architecture="amd64", os="linux", config=ContainerConfig(env=("PATH=/bin",), cmd=("sh",)))
-        runtime.images.create(config, snapshot, names=(parse_reference(BASE),))
-        if self.docker:
-            words = [*self.docker, "import", "--change", "ENV PATH=/bin", "-", BASE]
-            subprocess.run(words, input=archive(), check=True, stdout=subprocess.DEVNULL)
 
     def context(self, name: str, dockerfile: str, files: dict[str, str]) -> Path:
         path = self.place / name

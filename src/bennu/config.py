@@ -90,6 +90,11 @@ class Settings(msgspec.Struct, frozen=True):
         return self.root / "builds"
 
     @property
+    def file_digests(self) -> Path:
+        """What is remembered of the files of build contexts, one file a context."""
+        return self.root / "file-digests"
+
+    @property
     def temporary(self) -> Path:
         """Half-made things, on the root's file system so that they can be renamed into place; swept by ``gc``."""
         return self.root / "tmp"

@@ -115,9 +115,7 @@ class Builder:
         dockerfile = request.dockerfile
         if dockerfile is None and isinstance(origin, Directory):
             dockerfile = Path(origin.path) / DOCKERFILE
-        return Contexts(
-            self._settings, self._database, origin, request.contexts, dockerfile=dockerfile, keep_git_dir=keeps
-        )
+        return Contexts(self._settings, origin, request.contexts, dockerfile=dockerfile, keep_git_dir=keeps)
 
     def _lower(self, request: BuildRequest, contexts: Contexts) -> list[Lowered]:
         """The Dockerfile for each platform, in one graph."""

@@ -16,13 +16,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
-from bennu.build.contents import FileDigests
+from bennu.build.file_digests import FileDigests
 from bennu.build.origins import Archive, Directory, NamedOrigin, NoFiles, Origin, Remote, Repository
 from bennu.build.source import SourceTree, load_rules
 from bennu.config import Settings
 from bennu.errors import BennuError, Corrupt, Invalid, NotFound
 from bennu.host import files
-from bennu.store.database import Database
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -44,7 +43,6 @@ class Contexts:
     def __init__(
         self,
         settings: Settings,
-        database: Database,
         main: Origin,
         named: Mapping[str, NamedOrigin],
         *,
@@ -52,7 +50,6 @@ class Contexts:
         keep_git_dir: bool = False,
     ) -> None:
         self._settings = settings
-        self._database = database
         self._main = main
         self._named = named
         self._dockerfile = dockerfile
@@ -82,7 +79,7 @@ class Contexts:
         with self._lock:
             if name not in self._digests:
                 lasts = isinstance(self._named[name] if name else self._main, Directory)
-                self._digests[name] = FileDigests(self._database if lasts else None, str(tree.root))
+                self._digests[name] = FileDigests(self._settings.file_digests if lasts else None, str(tree.root))
             return self._digests[name]
 
     @property

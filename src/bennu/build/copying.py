@@ -21,7 +21,7 @@ from bennu.build import destinations
 from bennu.build.contents import portable_xattrs
 from bennu.build.destinations import Say, owner_named
 from bennu.build.graph import Copy, InlineFile
-from bennu.build.source import Entry, Item, Selection
+from bennu.build.source import Entry, Item, Selection, Status
 from bennu.errors import Conflict, Invalid, Unsupported
 from bennu.host import files
 
@@ -213,15 +213,15 @@ class _Writer:
                     os.setxattr(fd, key, value)
         os.utime(fd, ns=self._times(status))
 
-    def _owner(self, status: os.stat_result) -> tuple[int, int]:
+    def _owner(self, status: Status) -> tuple[int, int]:
         if self._look.owner is not None:
             return self._look.owner
         return (status.st_uid, status.st_gid) if self._keeps else (0, 0)
 
-    def _mode(self, status: os.stat_result) -> int:
+    def _mode(self, status: Status) -> int:
         return stat.S_IMODE(status.st_mode) if self._look.mode is None else self._look.mode
 
-    def _times(self, status: os.stat_result) -> tuple[int, int]:
+    def _times(self, status: Status) -> tuple[int, int]:
         epoch = self._look.epoch
         when = status.st_mtime_ns // 1_000_000_000 if epoch is None else epoch
         return (when * 1_000_000_000, when * 1_000_000_000)

@@ -15,8 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bennu.build.contents import FileDigests, content_digest
+from bennu.build.contents import content_digest
 from bennu.build.contexts import Contexts
+from bennu.build.file_digests import FileDigests
 from bennu.build.graph import Base, Copy, Graph, Local, MakeDirectory, Run, Step, Vertex, parent_of, reads_of
 from bennu.build.source import MissingSource, Selection, SourceTree
 from bennu.config import Settings

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -32,12 +33,60 @@ class MissingSource(NotFound):
         self.written = written
 
 
+class Status(NamedTuple):
+    """What counts of ``os.stat_result``, by the same names."""
+
+    st_dev: int
+    st_ino: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+    st_mode: int
+    st_uid: int
+    st_gid: int
+    st_nlink: int
+    st_rdev: int
+
+
+_STATUS: Final = struct.Struct("=QQqqqIIIQQ")
+SIGNATURE_BYTES: Final = 40
+"""So much of ``Entry.packed`` tells the content of a file from another one: device, inode, size, mtime, ctime."""
+
+
 class Entry(NamedTuple):
-    """One file, directory or link. ``target`` is relative to its item, empty for the item itself."""
+    """One file, directory or link. ``target`` is relative to its item, empty for the item itself.
+
+    There are as many as a context has files, so its status is kept ``packed``, in a seventh of the memory.
+    """
 
     target: str
     path: str
-    status: os.stat_result
+    packed: bytes
+
+    @classmethod
+    def of(cls, target: str, path: str, status: os.stat_result) -> Entry:
+        """An entry as lstat(2) sees it."""
+        return cls(
+            target,
+            path,
+            _STATUS.pack(
+                status.st_dev,
+                status.st_ino,
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+                status.st_mode,
+                status.st_uid,
+                status.st_gid,
+                status.st_nlink,
+                status.st_rdev,
+            ),
+        )
+
+    @property
+    def status(self) -> Status:
+        """Its status, unpacked: take it once."""
+        return Status._make(_STATUS.unpack(self.packed))
 
     @property
     def is_directory(self) -> bool:
@@ -141,7 +190,7 @@ class SourceTree:
         verdict = self._verdict(real)
         absolute = self._absolute(real)
         status = os.lstat(absolute)
-        entries = [Entry("", absolute, status)]
+        entries = [Entry.of("", absolute, status)]
         if stat.S_ISSOCK(status.st_mode):
             raise Unsupported(f"source {source!r} in {self.what} is a socket, which cannot be copied")
         is_directory = stat.S_ISDIR(status.st_mode)
@@ -213,7 +262,7 @@ class _Walk:
             if stat.S_ISSOCK(status.st_mode):
                 continue  # no tool copies sockets
             position = len(self.entries)
-            self.entries.append(Entry(to, entry.path, status))
+            self.entries.append(Entry.of(to, entry.path, status))
             if is_directory:
                 self.below(entry.path, here, to, (verdict, out))
                 if left_out and len(self.entries) == position + 1:

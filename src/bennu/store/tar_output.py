@@ -1,25 +1,20 @@
 """Where an archive goes: hashed and written in one pass, a block at a time.
 
-The walker gathers small members into blocks, which it writes itself and a second thread hashes: since both let go of
-the interpreter's lock over a block, they take one core each. What is small enough never starts the thread. Memory is a
-few blocks, whatever the layer's size.
+The walker gathers small members into blocks, which it writes itself and a second thread hashes (``hashing``), so that
+they take one core each. Memory is a few blocks, whatever the layer's size.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import queue
-import threading
 from typing import IO, Final, Self
 
 from bennu.digest import finish
 from bennu.errors import Corrupt
 from bennu.store.base import LayerInfo
+from bennu.store.hashing import BLOCK_BYTES, HashBeside
 from bennu.store.tar import END, padding
 
-BLOCK_BYTES: Final = 1 << 18  # stays in a core's cache
-WAITING_BLOCKS: Final = 4
 SMALL_BYTES: Final = 1 << 16
 
 
@@ -28,17 +23,15 @@ class TarOutput:
 
     def __init__(self, sink: IO[bytes] | None = None) -> None:
         self._sink = sink
-        self._hash = hashlib.sha256()
+        self._hash = HashBeside()
         self._size_bytes = 0
         self._buffer = bytearray()
-        self._blocks: queue.Queue[bytes | None] = queue.Queue(WAITING_BLOCKS)
-        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._join()
+        self._hash.__exit__()
 
     def write(self, data: bytes) -> None:
         """Add bytes."""
@@ -67,13 +60,8 @@ class TarOutput:
     def end(self) -> LayerInfo:
         """Write the end of the archive and wait until everything is hashed."""
         self.write(END)
-        if self._thread is None:
-            self._hash.update(self._buffer)
-            self._emit(self._buffer)
-        else:
-            self._flush()
-        self._join()
-        return LayerInfo(finish(self._hash), self._size_bytes)
+        self._emit(self._buffer)
+        return LayerInfo(finish(self._hash.finish(self._buffer)), self._size_bytes)
 
     def _flush(self) -> None:
         if self._buffer:
@@ -81,10 +69,7 @@ class TarOutput:
             self._buffer.clear()
 
     def _put(self, block: bytes) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="bennu-tar", daemon=True)
-            self._thread.start()
-        self._blocks.put(block)
+        self._hash.put(block)
         self._emit(block)
 
     def _emit(self, block: bytes | bytearray) -> None:
@@ -94,13 +79,3 @@ class TarOutput:
                 done = 0
                 while done < len(view):  # a raw file or pipe may take less than all
                     done += self._sink.write(view[done:])
-
-    def _run(self) -> None:
-        while (block := self._blocks.get()) is not None:
-            self._hash.update(block)
-
-    def _join(self) -> None:
-        if self._thread is not None:
-            self._blocks.put(None)
-            self._thread.join()
-            self._thread = None
