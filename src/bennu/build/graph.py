@@ -16,6 +16,7 @@ import msgspec
 from bennu.build.mounts import BindMount, CacheMount, Mount
 from bennu.digest import Digest
 from bennu.dockerfile.source import Span
+from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
 from bennu.errors import NotFound
 from bennu.oci.image_config import ImageConfig
 
@@ -87,6 +88,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     were given: they reach the process and count for nothing. ``user`` is a USER specification, ``directory``
     absolute. ``input`` goes to the process's standard input. ``script`` is a heredoc with a ``#!`` line: an executable
     file in ``SCRIPTS`` while the process runs. ``security`` ``insecure`` is a process with every privilege.
+    ``declared`` names the variables that are build arguments, for people.
     """
 
     parent: int | None
@@ -101,6 +103,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     mounts: tuple[Mount, ...] = ()
     security: Security = "sandbox"
     around: Surroundings = Surroundings()
+    declared: tuple[str, ...] = ()
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -226,13 +229,6 @@ class BaseImage(msgspec.Struct, frozen=True):
     def layers(self) -> int:
         """How many layers it has."""
         return len(self.config.diff_ids)
-
-
-class Warning(msgspec.Struct, frozen=True):  # noqa: A001 - the word of the Dockerfile reference
-    """Something that the author should know and that stops nothing."""
-
-    message: str
-    span: Span
 
 
 class Lowered(msgspec.Struct, frozen=True):

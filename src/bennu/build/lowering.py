@@ -27,7 +27,6 @@ from bennu.build.graph import (
     Lowered,
     MakeDirectory,
     Source,
-    Warning,  # noqa: A004 - the word of the Dockerfile reference
 )
 from bennu.build.graph import (
     Copy as CopyStep,
@@ -37,12 +36,14 @@ from bennu.build.settings import SETTINGS
 from bennu.build.stages import Build, Numbering, Stage
 from bennu.dockerfile import instructions, mounts, spelling
 from bennu.dockerfile.fields import expand_instruction
+from bennu.dockerfile.global_args import global_values
 from bennu.dockerfile.instructions import Add, Copy, Dockerfile, From, Instruction, Onbuild, Run, Workdir
 from bennu.dockerfile.parser import parse_trigger
 from bennu.dockerfile.source import Span
+from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
 from bennu.errors import Invalid, NotFound
 from bennu.oci.image_config import ImageConfig, RootFS, empty_config
-from bennu.oci.platform import Platform, fit, parse_platform
+from bennu.oci.platform import Platform, parse_platform
 from bennu.oci.reference import parse_reference
 
 Bases = Callable[[str | Layout, Span, Platform], BaseImage]
@@ -126,14 +127,13 @@ class _Lowering:
         self.bases = bases
         self.platforms = platforms
         self.contexts = contexts
-        self.warnings: list[Warning] = []
         self.target = _target(dockerfile, target)
         name = target or dockerfile.stages[-1].name or ""
         self.predefined = variables.platform_variables(platforms.build, platforms.target, name, build_args)
         self.build = Build(
             graph=graph or Graph(),
             escape=dockerfile.escape,
-            globals=variables.global_variables(dockerfile, self.predefined, build_args),
+            globals=global_values(dockerfile, self.predefined, build_args),
             build_args=build_args,
             proxies=variables.proxies(build_args),
             created=created,
@@ -155,8 +155,7 @@ class _Lowering:
             volumes=dict(sorted(config.volumes.items())),
         )
         image = msgspec.structs.replace(self._for_platform(stage.image), created=self.build.created, rootfs=RootFS())
-        warnings = (*self.warnings, *self._warnings())
-        return Lowered(self.build.graph, stage.tip, image, warnings, self._own(), stage.inherited)
+        return Lowered(self.build.graph, stage.tip, image, self._warnings(), self._own(), stage.inherited)
 
     def _for_platform(self, image: ImageConfig) -> ImageConfig:
         """The result is of the platform that was asked for, whatever its base says; else of its base's."""
@@ -284,10 +283,6 @@ class _Lowering:
         origin = self.origins[index]
         place = origin.span.narrow(self.dockerfile.stages[index].from_.image)
         found = self._look_up(name, place, index, platform)
-        have = found.config.platform
-        if fit(platform, have) is None and not (origin.platform is None and self.platforms.asked is None):
-            message = f"FROM: image {origin.image!r} is for {have}, not for {platform}"
-            self.warnings.append(Warning(message, place))
         triggers = [parse_trigger(text, origin.image) for text in found.config.config.on_build]
         numbering.total += len(triggers)
         tip = None
@@ -319,7 +314,7 @@ class _Lowering:
         return self.build.graph.add(Local(name), f"[context {name}] load from client")
 
     def _name(self, stage: instructions.Stage, platform: Platform) -> str:
-        name = stage.name or ("" if self.is_alone else f"stage-{stage.index}")
+        name = "" if self.is_alone else stage.name or f"stage-{stage.index}"
         return f"{platform} {name}".strip() if self.platforms.shown else name
 
     def _look_up(self, name: str | Layout, place: Span, index: int, platform: Platform) -> BaseImage:

@@ -1,8 +1,7 @@
-"""Variables of a build: global ARGs, the predefined ones, and the proxies that no step is known by. Pure.
+"""Variables of a build: the predefined ARGs, and the proxies that no step is known by. Pure.
 
-Three sources, the later over the earlier: what a Dockerfile declares before its first FROM, the predefined platform
-ARGs, the command line's build arguments. A stage sees a global only where it declares the name again (``stages``).
-Source: Dockerfile reference, "ARG"; the order of evaluation is BuildKit's.
+Those that the file declares before its first FROM are in ``dockerfile.global_args``; a stage sees a global only where
+it declares the name again (``stages``). Source: Dockerfile reference, "ARG".
 """
 
 from __future__ import annotations
@@ -10,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from bennu.build.graph import Warning  # noqa: A004 - the word of the Dockerfile reference
 from bennu.dockerfile import spelling
-from bennu.dockerfile.fields import expand_value
-from bennu.dockerfile.instructions import Dockerfile
 from bennu.dockerfile.source import Span
+from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
 from bennu.oci.platform import Platform
 
 PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -34,20 +31,6 @@ def platform_variables(build: Platform, target: Platform, stage: str, build_args
         values[f"{side}VARIANT"] = platform.variant
     values["TARGETSTAGE"] = stage or "default"
     return {name: build_args.get(name, value) for name, value in values.items()}
-
-
-def global_variables(
-    dockerfile: Dockerfile, predefined: Mapping[str, str], build_args: Mapping[str, str]
-) -> dict[str, str]:
-    """What FROM sees and what a stage inherits by declaring: a name that has no value is absent."""
-    values = dict(predefined)
-    for arg in dockerfile.global_args:
-        for declaration in arg.declarations:
-            if declaration.name in build_args:
-                values[declaration.name] = build_args[declaration.name]
-            elif declaration.default is not None:
-                values[declaration.name] = expand_value(declaration.default, values, arg.span, dockerfile.escape).text
-    return values
 
 
 def proxies(build_args: Mapping[str, str]) -> tuple[str, ...]:
