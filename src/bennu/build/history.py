@@ -6,6 +6,7 @@ strings and durations. Which instruction makes an entry, and whether it made a l
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -74,12 +75,16 @@ def _decimal(value: int, size: int) -> str:
 
 
 def healthcheck(check: Healthcheck) -> str:
-    """The entry of HEALTHCHECK."""
-    return (
-        f"HEALTHCHECK {{Test:{listed(check.test)} Interval:{duration(check.interval_ns)}"
-        f" Timeout:{duration(check.timeout_ns)} StartPeriod:{duration(check.start_period_ns)}"
-        f" StartInterval:{duration(check.start_interval_ns)} Retries:{check.retries}}}"
-    )
+    """The entry of HEALTHCHECK: Go's ``%q`` of the structure, in which a number is a character."""
+    periods = (check.interval_ns, check.timeout_ns, check.start_period_ns, check.start_interval_ns)
+    times = " ".join(quoted(duration(period)) for period in periods)
+    return f"HEALTHCHECK &{{{listed_quoted(check.test)} {times} {_character(check.retries)}}}"
+
+
+def _character(number: int) -> str:
+    if number > sys.maxunicode or 0xD800 <= number < 0xE000:
+        number = 0xFFFD
+    return "'\\''" if chr(number) == "'" else "'\"'" if chr(number) == '"' else f"'{_escaped(chr(number))}'"
 
 
 def run(arguments: Iterable[str], build_args: Mapping[str, str]) -> str:

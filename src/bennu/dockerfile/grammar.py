@@ -230,7 +230,8 @@ def _label(statement: Statement, _: flags.Flags) -> Label:
 def _expose(statement: Statement, _: flags.Flags) -> Expose:
     words = blank_words(statement.rest)
     _at_least_one(statement, len(words))
-    return Expose(**_shared(statement), ports=tuple(word.text for word in words))
+    ports = sorted(word.text for word in words)  # BuildKit's order, which the history shows
+    return Expose(**_shared(statement), ports=tuple(ports))
 
 
 def _from(statement: Statement, given: flags.Flags) -> From:
@@ -264,6 +265,8 @@ def _healthcheck(statement: Statement, given: flags.Flags) -> Healthcheck:
         raise statement.fail(f"unknown type '{words[0].text}'", words[0], "write CMD before the command, or NONE alone")
     elif len(words) > 1:
         raise statement.fail("NONE takes no arguments", words[1])
+    if command is None:
+        return Healthcheck(**_shared(statement), command=None)  # options mean nothing here, not even wrong ones
     return Healthcheck(
         **_shared(statement),
         command=command,

@@ -16,6 +16,9 @@ SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x20
 """What Unicode calls white space. ``str.isspace`` also counts the separators 0x1c to 0x1f, which Docker does not."""
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
+_ESCAPED = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
 
 
 class Word(NamedTuple):
@@ -136,6 +139,11 @@ def _quoted(text: str, at: int, escape: str) -> tuple[str, int]:
     return "".join(out), at
 
 
+def _whole(escape: re.Match[str]) -> str:
+    """An escape of JSON as it is; half of a surrogate pair as U+FFFD, which is what Go reads there."""
+    return "\\ufffd" if escape[1] else escape[0]
+
+
 def json_array(rest: str) -> tuple[str, ...] | None:
     """The strings of a JSON array, or None where the text is no JSON array and is to be read another way.
 
@@ -144,7 +152,7 @@ def json_array(rest: str) -> tuple[str, ...] | None:
     if not rest.startswith("["):
         return None
     try:
-        values = msgspec.json.decode(rest, type=list[object])
+        values = msgspec.json.decode(_ESCAPED.sub(_whole, rest), type=list[object])
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return None
     if not all(isinstance(value, str) for value in values):

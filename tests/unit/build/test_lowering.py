@@ -18,9 +18,7 @@ AMD64 = Platform("amd64", "linux")
 SECOND = 1_000_000_000
 BASE_HISTORY = History(created="2020-01-01T00:00:00Z", created_by="made elsewhere")
 
-LONG_HEALTHCHECK = (
-    "HEALTHCHECK {Test:[CMD-SHELL a b] Interval:1m30s Timeout:1.5s StartPeriod:2h0m0s StartInterval:5ms Retries:0}"
-)
+LONG_HEALTHCHECK = 'HEALTHCHECK &{["CMD-SHELL" "a b"] "1m30s" "1.5s" "2h0m0s" "5ms" \'\\x00\'}'
 
 
 def digest(letter: str) -> Digest:
@@ -358,7 +356,7 @@ class TestHistory:
             ('CMD ["a", "b\\"\\n\\u00e9\\u0001"]', ['CMD ["a" "b\\"\\n\u00e9\\x01"]']),
             ("CMD []", ["CMD []"]),
             ("ENTRYPOINT a", ['ENTRYPOINT ["/bin/sh" "-c" "a"]']),
-            ("EXPOSE 80 1-2/udp", ["EXPOSE [80/tcp 1/udp 2/udp]"]),
+            ("EXPOSE 80 1-2/udp", ["EXPOSE [1/udp 2/udp 80/tcp]"]),
             ("USER a", ["USER a"]),
             ("VOLUME /a /b", ["VOLUME [/a /b]"]),
             ("STOPSIGNAL INT", ["STOPSIGNAL INT"]),

@@ -98,7 +98,7 @@ def written(instruction) -> dict[str, object]:
         ),
         ("ENV a  b  c ", Env, {"pairs": (Pair("a", "b  c"),), "legacy": True}),
         ("ENV a b=c", Env, {"pairs": (Pair("a", "b=c"),), "legacy": True}),
-        ("EXPOSE 80 443/udp $P", Expose, {"ports": ("80", "443/udp", "$P")}),
+        ("EXPOSE 80 443/udp $P", Expose, {"ports": ("$P", "443/udp", "80")}),
         ("HEALTHCHECK NONE", Healthcheck, {}),
         ("healthcheck none", Healthcheck, {}),
         ('HEALTHCHECK CMD ["x"]', Healthcheck, {"command": ExecForm(("x",))}),

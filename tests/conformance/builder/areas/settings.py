@@ -1,0 +1,162 @@
+"""Instructions that change only the configuration: ENV, LABEL, EXPOSE, USER, VOLUME, STOPSIGNAL, SHELL, MAINTAINER."""
+
+from __future__ import annotations
+
+from tests.conformance.builder.case import Area
+
+AREA = Area("settings")
+builds, refuses = AREA.builds, AREA.refuses
+
+builds("env-pairs", "FROM localhost/box\nENV A=1 B=two C='three' D=\"four\"\n")
+builds("env-legacy", "FROM localhost/box\nENV A one two   three  \n")
+builds("env-legacy-keeps-inner-blanks", "FROM localhost/box\nENV A   one    two\n")
+builds("env-legacy-with-equals", "FROM localhost/box\nENV A b=c d=e\n")
+builds("env-legacy-quotes", "FROM localhost/box\nENV A \"one two\" 'three'\n")
+builds("env-legacy-tab", "FROM localhost/box\nENV\tA\tone\ttwo\n")
+builds("env-quoted-blanks", "FROM localhost/box\nENV A=\"one two\" B='three four' C=five\\ six\n")
+builds("env-mixed-quotes", "FROM localhost/box\nENV A=a\"b c\"d'e f'g\n")
+builds("env-quotes-in-quotes", 'FROM localhost/box\nENV A="it\'s" B=\'say "x"\' C="a\\"b" D=\'a\\b\'\n')
+builds(
+    "env-escapes",
+    "FROM localhost/box\nENV A=a\\b B=\"a\\b\" C='a\\b' D=a\\\\b E=\"a\\\\b\" F='a\\\\b' G=\\$H I=\"\\$H\" J='\\$H'\n",
+)
+builds("env-empty-values", "FROM localhost/box\nENV A= B=\"\" C=''\n")
+builds("env-over-itself", "FROM localhost/box\nENV A=1 B=$A\nENV A=2 C=$A\nENV A=$A$A D=$A\n")
+builds("env-order-when-changed", "FROM localhost/box\nENV A=1\nENV B=2\nENV C=3\nENV A=4\nENV B=5\n")
+builds("env-twice-in-one", "FROM localhost/box\nENV A=1 A=2\n")
+builds("env-path", "FROM localhost/box\nENV PATH=/opt/bin:$PATH\n")
+builds("env-path-unset-base", "FROM localhost/bare\nENV A=$PATH\n")
+builds("env-scratch-path", "FROM scratch\nENV A=$PATH B=${PATH:-none}\nWORKDIR /w\n")
+builds(
+    "env-from-rich", 'FROM localhost/rich\nENV A=$COLOUR B=$EMPTY C="$SPACED" D=$DOLLAR E=$QUOTED F=$BACK COLOUR=red\n'
+)
+builds("env-key-with-variable", "FROM localhost/box\nENV K=name\nENV $K=value ${K}2=value2\n")
+builds("env-key-odd", "FROM localhost/box\nENV a.b=1 c-d=2 3=4 e/f=5\n")
+builds("env-key-quoted", "FROM localhost/box\nENV \"A\"=1 'B'=2\n")
+builds("env-value-equals", "FROM localhost/box\nENV A=b=c=d B==\n")
+builds("env-continued", "FROM localhost/box\nENV A=1 \\\n    B=2 \\\n    C=3\n")
+builds("env-continued-inside-word", "FROM localhost/box\nENV A=on\\\ne B=2\n")
+builds("env-continued-inside-quotes", 'FROM localhost/box\nENV A="one \\\n  two"\n')
+builds("env-hash-inside", "FROM localhost/box\nENV A=#no B=x#y\n")
+builds("env-unicode", "FROM localhost/box\nENV A=gr\u00fc\u00df B=\u65e5\u672c C='\U0001f600'\n")
+builds("env-trailing-blanks", "FROM localhost/box\nENV A=1   \t \n")
+builds("env-single-quotes-no-expansion", "FROM localhost/box\nENV A=x\nENV B='$A' C=\"$A\" D=$A E='${A}'\n")
+builds("env-newline-escape-is-no-newline", 'FROM localhost/box\nENV A="a\\nb" B=a\\tb\n')
+builds("env-dollar-alone", 'FROM localhost/box\nENV A=$ B=a$ C="$" D=$$ E=a$-b F=$1 G=$* H=$@ I=$? J=$#\n')
+builds("env-json-looking", 'FROM localhost/box\nENV A=["a","b"] B={"c":1}\n')
+builds("env-legacy-expansion", "FROM localhost/box\nENV A x\nENV B $A ${A} \"$A\" '$A' \\$A\n")
+builds("env-legacy-one-word-quoted", 'FROM localhost/box\nENV A "quoted"\n')
+builds(
+    "env-no-colour-after-unset-modifier",
+    "FROM localhost/box\nENV A=\nENV B=${A-unset} C=${A:-empty} D=${A+set} E=${A:+full}\n",
+)
+refuses("env-alone", "FROM localhost/box\nENV\n")
+refuses("env-name-only", "FROM localhost/box\nENV A\n")
+refuses("env-empty-name", "FROM localhost/box\nENV =1\n")
+refuses("env-word-without-equals", "FROM localhost/box\nENV A=1 B\n")
+refuses("env-unclosed-quote", 'FROM localhost/box\nENV A="b\n')
+builds("env-empty-name-by-variable", "FROM localhost/box\nENV $NONE=1\n")
+
+builds("label-pairs", 'FROM localhost/box\nLABEL a=1 b="two words" c=\'three\' d.e.f=4 "g h"=5\n')
+builds("label-legacy", "FROM localhost/box\nLABEL name some long value\n")
+refuses("label-legacy-quoted-name", 'FROM localhost/box\nLABEL "a b" value\n')
+builds("label-expansion", 'FROM localhost/box\nENV V=x\nLABEL a=$V b="$V" c=\'$V\' $V=d "$V.e"=f d=\\$V\n')
+builds("label-over-base", "FROM localhost/rich\nLABEL both=mine new=1\n")
+builds("label-many-lines", 'FROM localhost/box\nLABEL a=1\\\n b=2\nLABEL a=3\nLABEL c="x\\\ny"\n')
+builds("label-empty-value", 'FROM localhost/box\nLABEL a= b=""\n')
+builds("label-escapes", 'FROM localhost/box\nLABEL a="q\\"q" b=\'q"q\' c=x\\ y d="back\\\\slash" e="n\\nn"\n')
+builds("label-json-value", 'FROM localhost/box\nLABEL a=\'{"k": [1, 2]}\' b="{\\"k\\": 1}"\n')
+builds("label-same-twice", "FROM localhost/box\nLABEL a=1 a=2\n")
+builds(
+    "label-build-option",
+    "FROM localhost/rich\nLABEL a=file b=file\n",
+    labels={"a": "option", "c": "option", "base": "no"},
+)
+refuses("label-alone", "FROM localhost/box\nLABEL\n")
+refuses("label-name-only", "FROM localhost/box\nLABEL a\n")
+refuses("label-empty-name", "FROM localhost/box\nLABEL =a\n")
+refuses("label-word-without-equals", "FROM localhost/box\nLABEL a=1 b\n")
+
+builds("expose-kinds", "FROM localhost/box\nEXPOSE 80 443/tcp 53/udp 9/sctp 8080/TCP\n")
+builds("expose-range", "FROM localhost/box\nEXPOSE 7000-7003 8000-8001/udp 5-5\n")
+builds("expose-variable", "FROM localhost/box\nARG P=90\nENV Q=91/udp\nEXPOSE $P ${Q} ${NONE:-92}\n")
+builds("expose-variable-of-several", 'FROM localhost/box\nENV P="80 81 82/udp"\nEXPOSE $P 83\n')
+builds("expose-host-part", "FROM localhost/box\nEXPOSE 8080:80 127.0.0.1:90:91 1.2.3.4::92\n")
+builds("expose-over-base", "FROM localhost/rich\nEXPOSE 80 81\n")
+builds("expose-twice", "FROM localhost/box\nEXPOSE 80\nEXPOSE 80/tcp 80/udp\n")
+builds("expose-order", "FROM localhost/box\nEXPOSE 9000 80 443 1\n")
+builds("expose-quoted", "FROM localhost/box\nEXPOSE \"80\" '81'\n")
+builds("expose-zero", "FROM localhost/box\nEXPOSE 0 65535\n")
+builds("expose-leading-zeros", "FROM localhost/box\nEXPOSE 0080 00443/udp\n")
+refuses("expose-alone", "FROM localhost/box\nEXPOSE\n")
+refuses("expose-word", "FROM localhost/box\nEXPOSE http\n")
+refuses("expose-too-big", "FROM localhost/box\nEXPOSE 65536\n")
+refuses("expose-range-backwards", "FROM localhost/box\nEXPOSE 90-80\n")
+refuses("expose-bad-protocol", "FROM localhost/box\nEXPOSE 80/icmp\n")
+refuses("expose-negative", "FROM localhost/box\nEXPOSE -1\n")
+builds("expose-slash-only", "FROM localhost/box\nEXPOSE 80/\n")
+builds("expose-empty-variable", "FROM localhost/box\nEXPOSE $NONE\n")
+refuses("expose-comma", "FROM localhost/box\nEXPOSE 80,81\n")
+
+builds("user-name", "FROM localhost/box\nUSER web\n")
+builds("user-number-group", "FROM localhost/box\nUSER 1000:50\n")
+builds("user-variable", "FROM localhost/box\nARG U=app\nUSER ${U}:${G:-staff}\n")
+builds("user-over-base", "FROM localhost/rich\nUSER root\n")
+builds("user-unknown-unused", "FROM localhost/box\nUSER stranger\n")
+builds("user-quoted", 'FROM localhost/box\nUSER "web"\n')
+builds("user-empty-by-variable", "FROM localhost/rich\nUSER $NONE\n")
+builds("user-several-words", "FROM localhost/box\nUSER web extra\n")
+refuses("user-alone", "FROM localhost/box\nUSER\n")
+
+builds("volume-both-forms", 'FROM localhost/box\nVOLUME /a /b\nVOLUME ["/c", "/d e"]\n')
+builds("volume-variables", 'FROM localhost/box\nENV V=/v\nVOLUME $V ${V}/w\nVOLUME ["$V/x", "${NONE:-/y}"]\n')
+builds("volume-relative", "FROM localhost/box\nWORKDIR /srv\nVOLUME rel ./dot\n")
+builds("volume-over-base", "FROM localhost/rich\nVOLUME /vol /more\n")
+refuses("volume-quoted-words", "FROM localhost/box\nVOLUME \"/a b\" '/c'\n")
+builds("volume-bad-json-is-words", "FROM localhost/box\nVOLUME ['/a', '/b']\n")
+builds("volume-trailing-slash", "FROM localhost/box\nVOLUME /a/ /b//c\n")
+builds("volume-twice", "FROM localhost/box\nVOLUME /z /a\nVOLUME /a\n")
+refuses("volume-alone", "FROM localhost/box\nVOLUME\n")
+refuses("volume-empty-array", "FROM localhost/box\nVOLUME []\n")
+refuses("volume-empty-string", 'FROM localhost/box\nVOLUME [""]\n')
+refuses("volume-empty-by-variable", "FROM localhost/box\nVOLUME $NONE\n")
+refuses("volume-array-of-numbers", "FROM localhost/box\nVOLUME [1]\n")
+
+builds("stopsignal-name", "FROM localhost/box\nSTOPSIGNAL SIGQUIT\n")
+builds("stopsignal-short-name", "FROM localhost/box\nSTOPSIGNAL quit\n")
+builds("stopsignal-number", "FROM localhost/box\nSTOPSIGNAL 9\n")
+builds("stopsignal-realtime", "FROM localhost/box\nSTOPSIGNAL SIGRTMIN+3\n")
+builds("stopsignal-variable", "FROM localhost/box\nARG S=TERM\nSTOPSIGNAL SIG$S\n")
+builds("stopsignal-over-base", "FROM localhost/rich\nSTOPSIGNAL SIGINT\n")
+builds("stopsignal-big-number", "FROM localhost/box\nSTOPSIGNAL 100\n")
+builds("stopsignal-negative-number", "FROM localhost/box\nSTOPSIGNAL -5\n")
+refuses("stopsignal-unknown", "FROM localhost/box\nSTOPSIGNAL SIGNONE\n")
+refuses("stopsignal-zero", "FROM localhost/box\nSTOPSIGNAL 0\n")
+refuses("stopsignal-alone", "FROM localhost/box\nSTOPSIGNAL\n")
+refuses("stopsignal-two", "FROM localhost/box\nSTOPSIGNAL SIGINT SIGTERM\n")
+refuses("stopsignal-empty-by-variable", "FROM localhost/box\nSTOPSIGNAL $NONE\n")
+
+builds(
+    "shell-then-commands",
+    'FROM localhost/box\nSHELL ["/bin/sh", "-exc"]\nCMD echo $A\nENTRYPOINT run me\nHEALTHCHECK CMD check it\n',
+)
+builds("shell-inherited", "FROM localhost/rich\nCMD echo $A\nENTRYPOINT run\n")
+builds("shell-one-word", 'FROM localhost/box\nSHELL ["/bin/busybox"]\nCMD true\n')
+builds("shell-no-expansion", 'FROM localhost/box\nENV S=/bin/sh\nSHELL ["$S", "-c"]\n')
+builds("shell-changes", 'FROM localhost/box\nSHELL ["a"]\nCMD one\nSHELL ["b", "c"]\nENTRYPOINT two\n')
+refuses("shell-words", "FROM localhost/box\nSHELL /bin/sh -c\n")
+refuses("shell-empty", "FROM localhost/box\nSHELL []\n")
+refuses("shell-alone", "FROM localhost/box\nSHELL\n")
+refuses("shell-bad-json", "FROM localhost/box\nSHELL ['/bin/sh', '-c']\n")
+
+builds("maintainer", "FROM localhost/box\nMAINTAINER Some One <some@example.com>\n")
+builds("maintainer-twice-over-base", 'FROM localhost/rich\nMAINTAINER first\nMAINTAINER second $HOME "quoted"\n')
+builds("maintainer-inherited", "FROM localhost/rich\nLABEL a=b\n")
+refuses("maintainer-alone", "FROM localhost/box\nMAINTAINER\n")
+
+builds("nothing-but-from", "FROM localhost/box\n")
+builds("nothing-but-from-rich", "FROM localhost/rich\n")
+builds("nothing-but-from-bare", "FROM localhost/bare\n")
+builds("nothing-but-from-data", "FROM localhost/data\n")
+builds("nothing-but-from-layers", "FROM localhost/layers\n")
+builds("scratch-with-settings", 'FROM scratch\nLABEL a=b\nWORKDIR /w\nCMD ["/x"]\n')
