@@ -29,6 +29,17 @@ def content_digest(selection: Selection, digests: FileDigests) -> Digest:
     return Digest(f"sha256:{running.hexdigest()}")
 
 
+def mount_digest(selection: Selection, digests: FileDigests, *, is_root: bool = False) -> Digest:
+    """The digest of what a mount shows: a directory's own appearance counts unless it ``is_root``, a name does not."""
+    (item,) = selection.items
+    running = hashlib.sha256(b"mount %d:" % len(item.entries))
+    with digests.asked() as digest_of:
+        for entry in item.entries:
+            if entry.target or not is_root:
+                running.update(_described(entry, digest_of, keeps_owners=selection.keeps_owners))
+    return Digest(f"sha256:{running.hexdigest()}")
+
+
 def _described(entry: Entry, digest_of: Callable[[Entry], bytes], *, keeps_owners: bool) -> bytes:
     """An entry in bytes that tell where they end: no path has a zero in it, and a digest's length is known."""
     status = entry.status

@@ -41,7 +41,7 @@ _RECORD_BYTES: Final = SIGNATURE_BYTES + _DIGEST_BYTES
 class FileDigests:
     """The remembered digests of the files below ``root``, kept in ``directory``; nothing is kept where that is None.
 
-    ``hashed`` counts files that were read, for tests.
+    ``given`` are the digests that were asked for so far, by path; ``hashed`` counts files that were read, for tests.
     """
 
     def __init__(self, directory: Path | None, root: str) -> None:
@@ -51,6 +51,7 @@ class FileDigests:
         self._at = 0
         self._index: dict[bytes, int] | None = None
         self._used = bytearray()
+        self.given: dict[str, bytes] = {}
         self.hashed = 0
 
     @contextmanager
@@ -72,9 +73,11 @@ class FileDigests:
             status = entry.status
             digest = digest_of_file(entry.path, status.st_size)
             self.hashed += 1
-            if max(status.st_mtime_ns, status.st_ctime_ns) >= started_ns - RACY_NS:
-                return digest
-        self._used += signature + digest
+            if max(status.st_mtime_ns, status.st_ctime_ns) < started_ns - RACY_NS:
+                self._used += signature + digest
+        else:
+            self._used += signature + digest
+        self.given[entry.path] = digest
         return digest
 
     def _find(self, signature: bytes) -> bytes | None:
