@@ -44,7 +44,8 @@ def listed(
     names = image.names if named is None else named
     for name in names:
         reference = parse_reference(name)
-        yield {"Repository": reference.familiar_repository, "Tag": reference.tag or NONE, **common}
+        digest = image.indexed.get(name, image.manifest)
+        yield {"Repository": reference.familiar_repository, "Tag": reference.tag or NONE, **common, "Digest": digest}
     if not image.names:
         yield {"Repository": NONE, "Tag": NONE, **common}
 
@@ -87,7 +88,11 @@ def inspected(image: Image, manifest: Manifest, manifest_bytes: int, directories
     return {
         "Id": image.id,
         "RepoTags": [reference.familiar for reference in references],
-        "RepoDigests": list(dict.fromkeys(f"{each.familiar_repository}@{image.manifest}" for each in references)),
+        "RepoDigests": list(
+            dict.fromkeys(
+                f"{each.familiar_repository}@{image.indexed.get(each.name, image.manifest)}" for each in references
+            )
+        ),
         "Parent": "",
         "Comment": last.comment if last else "",
         "Created": config.created,

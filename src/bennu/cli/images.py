@@ -22,7 +22,7 @@ COMMAND = Command(
         switch("-q", "--quiet", help="Print IDs only"),
         switch("--no-trunc", help="Print IDs in full"),
         switch("--digests", help="Show manifests' digests"),
-        switch("-a", "--all", help="Accepted for Docker's sake; nothing is hidden"),
+        switch("-a", "--all", help="Show the images for other platforms too that a name has besides this host's"),
         option(
             "-f", "--filter", metavar="KEY=VALUE", dest="filters", repeatable=True,
             help="dangling=, label=, reference=, before= or since=",
@@ -53,7 +53,8 @@ def run(args: Arguments, context: Context) -> int:
     patterns = ([args.only] if args.only else []) + [value for key, value in filters if key == "reference"]
     now = time.time()
     with Store(context.settings) as store:
-        images = store.images.walk()
+        hidden = frozenset() if args.all else store.images.indexes.hidden()
+        images = [image for image in store.images.walk() if image.names or image.manifest not in hidden]
         moments = {
             key: store.images.resolve(value).created or 0.0 for key, value in filters if key in {"before", "since"}
         }

@@ -13,10 +13,11 @@ COMMAND = Command(
     "Load images from a file",
     (
         option("-i", "--input", metavar="FILE", help="The file; standard input unless given", complete="file"),
-        option("--platform", metavar="OS/ARCH", help="Which image to take where the archive has several"),
+        option("--platform", metavar="OS/ARCH", help="Take this image where there are several; all unless given"),
         switch("-q", "--quiet", help="Accepted for Docker's sake; there is no progress to leave out"),
     ),
     description=(
+        "Images for several platforms that go by one name all come, and this host runs the one that suits. "
         "Takes an OCI layout or a docker-archive as a tar, plain or compressed by gzip, zstd, bzip2 or xz. Every "
         "digest is verified; an archive that is malformed or damaged changes nothing."
     ),
@@ -34,10 +35,10 @@ def run(args: Arguments, context: Context) -> int:
     if args.input is None and context.stdin.isatty():
         raise Usage("standard input is a terminal, not an archive", "give a file with -i, or redirect the input")
     host = platform_of_machine(os.uname().machine)
-    platform = parse_platform(args.platform, host) if args.platform else host
+    only = parse_platform(args.platform, host) if args.platform else None
     source = context.stdin.buffer if args.input is None else Path(args.input)
     with Store(context.settings) as store:
-        for image, found in store.loader.load(source, platform):
+        for image, found in store.loader.load(source, host, only=only):
             for name in found.names:
                 context.print(f"Loaded image: {name.familiar}")
             if not found.names:

@@ -26,7 +26,8 @@ COMMAND = Command(
     ),
     description=(
         "Writes one tar archive that is an OCI layout and a docker-archive at once. The same images give the same "
-        "bytes. A file appears under its name only when it is whole."
+        "bytes. A name that means images for several platforms gives all of them. A file appears under its name only "
+        "when it is whole."
     ),
     examples=(
         ("bennu save -o web.tar shop/web:1", "write a file"),
@@ -65,8 +66,8 @@ def _selection(store: Store, text: str) -> Selection:
     with suppress(Invalid):
         reference = parse_reference(text).tagged()
         if reference.name in image.names:
-            return Selection(image, (reference,))
-    return Selection(image, ())
+            return Selection(image, (reference,), image.indexed.get(reference.name))
+    return Selection(image, (), store.images.find_index(text))
 
 
 @contextmanager

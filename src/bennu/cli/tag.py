@@ -24,5 +24,6 @@ def run(args: Arguments, context: Context) -> int:
 
     name = parse_name(args.name)
     with Store(context.settings) as store:
-        store.images.tag(store.images.resolve(args.image).manifest, name)
+        image = store.images.resolve(args.image)
+        store.images.tag(image.manifest, name, index=store.images.find_index(args.image))
     return 0

@@ -19,7 +19,7 @@ from bennu.oci.document import encode
 from bennu.oci.manifest import new_manifest
 from bennu.oci.platform import Platform
 from bennu.store.archive_layout import opened_layout
-from bennu.store.archive_reader import Archive, Found, FoundLayer, find_image, find_images
+from bennu.store.archive_reader import Archive, Found, FoundIndex, FoundLayer, find_image, find_images
 from bennu.store.archive_tar import opened
 from bennu.store.base import CommittedSnapshot, LayerInfo
 from bennu.store.compression import decompressed
@@ -38,14 +38,26 @@ class Loader:
         self._operations = operations
         self._temporary = temporary
 
-    def load(self, source: Path | IO[bytes], platform: Platform) -> Iterator[tuple[Image, Found]]:
+    def load(
+        self, source: Path | IO[bytes], host: Platform, *, only: Platform | None = None
+    ) -> Iterator[tuple[Image, Found]]:
         """Load each image of an archive, and say what it has become as soon as it is there.
 
-        ``Invalid`` and ``Corrupt`` name the archive; images before the bad one stay.
+        Of images for several platforms all are loaded, or the one for ``only``; ``host`` is what runs them. ``Invalid``
+        and ``Corrupt`` name the archive; images before the bad one stay.
         """
         with self._operations.under_way("load"), opened(source, self._temporary) as archive:
-            for found in find_images(archive, platform):
-                yield self._image(archive, found), found
+            for found in find_images(archive, only or host, every=only is None):
+                if found.group is None:
+                    yield self._image(archive, found), found
+                else:
+                    yield self._index(archive, found.group, host, found)
+
+    def _index(self, archive: Archive, group: FoundIndex, host: Platform, found: Found) -> tuple[Image, Found]:
+        for member in group.members:
+            self._image(archive, member)
+        index = self._images.indexes.put(group.data, host, names=found.names)
+        return self._images.get(index.preferred), found
 
     def load_layout(self, path: Path, wanted: str | Digest, platform: Platform, *, by_digest: bool = False) -> Image:
         """Load the image with a tag or a digest out of a directory that is an OCI layout; it gets no name.

@@ -8,7 +8,7 @@ names of the other form count too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Final, Protocol
+from typing import IO, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -57,8 +57,17 @@ class FoundLayer(msgspec.Struct, frozen=True):
     descriptor: Descriptor | None
 
 
+class FoundIndex(msgspec.Struct, frozen=True):
+    """An index in an archive: its bytes, and those of its images that are there too."""
+
+    data: bytes
+    members: tuple[Found, ...]
+
+
 class Found(msgspec.Struct, frozen=True):
-    """An image in an archive. ``manifest`` is None in a docker-archive."""
+    """An image in an archive. ``manifest`` is None in a docker-archive. ``group`` is the index that the names mean, of
+    which this is the image that suits.
+    """
 
     config: ImageConfig
     config_bytes: bytes
@@ -66,18 +75,21 @@ class Found(msgspec.Struct, frozen=True):
     manifest: bytes | None
     layers: tuple[FoundLayer, ...]
     names: tuple[Reference, ...]
+    group: FoundIndex | None = None
 
 
-def find_images(archive: Archive, platform: Platform) -> Iterator[Found]:
+def find_images(archive: Archive, platform: Platform, *, every: bool = False) -> Iterator[Found]:
     """The images of an archive, those for ``platform`` where there is a choice. ``Invalid``, ``Corrupt``, ``NotFound``.
 
-    An archive with several images of one name for several platforms gives the one that suits.
+    An archive with several images of one name for several platforms gives the one that suits; with ``every`` an index
+    of which the archive has several images comes with all of them.
     """
     is_docker = archive.find("manifest.json") is not None
     if archive.find("index.json") is not None:
         tagged = _docker_names(archive) if is_docker else {}
-        for descriptor, names in _oci_manifests(archive, platform):
-            yield _oci_image(archive, descriptor, names, tagged)
+        for descriptor, names, index in _oci_manifests(archive, platform):
+            group = _group(archive, index) if every and index is not None else None
+            yield msgspec.structs.replace(_oci_image(archive, descriptor, names, tagged), group=group)
     elif is_docker:
         for entry in _docker_entries(archive):
             yield _docker_image(archive, entry)
@@ -106,25 +118,49 @@ def find_image(archive: Archive, wanted: str | Digest, platform: Platform, *, by
     return _oci_image(archive, _manifest_of(archive, one, platform), (), {})
 
 
-def _oci_manifests(archive: Archive, platform: Platform) -> list[tuple[Descriptor, tuple[Reference, ...]]]:
-    """The manifests to take out of ``index.json``, each once, with all the names that it has there."""
+class _Listed(NamedTuple):
+    """What ``index.json`` leads to: a manifest, all names that it has there, and the index in ``between``."""
+
+    manifest: Descriptor
+    names: tuple[Reference, ...]
+    between: Descriptor | None
+
+
+def _oci_manifests(archive: Archive, platform: Platform) -> list[_Listed]:
+    """The manifests to take out of ``index.json``, each once."""
     index = parse_index(archive.read("index.json", MAX_BYTES), f"index.json of {archive.what}")
     by_name: dict[Reference | Digest, list[Descriptor]] = {}
     for descriptor in index.manifests:
         name = _oci_name(descriptor)
         by_name.setdefault(descriptor.digest if name is None else name, []).append(descriptor)
-    chosen: dict[Digest, tuple[Descriptor, tuple[Reference, ...]]] = {}
+    chosen: dict[Digest, _Listed] = {}
     for name_or_digest, descriptors in by_name.items():
         one = descriptors[0]
         if len(descriptors) > 1:
             one = choose(new_index(tuple(descriptors)), platform, f"{str(name_or_digest)!r} in {archive.what}")
-        manifest = _manifest_of(archive, one, platform)
-        names = chosen.get(manifest.digest, (manifest, ()))[1]
+        between = one if one.media_type in media.INDEXES else None
+        listed = _Listed(_manifest_of(archive, one, platform), (), between)
+        names = chosen.get(one.digest, listed).names
         own = () if isinstance(name_or_digest, str) else (name_or_digest,)
-        chosen[manifest.digest] = (manifest, names + own)
+        chosen[one.digest] = listed._replace(names=names + own)
     if not chosen:
         raise Invalid(f"{archive.what} holds no image")
     return list(chosen.values())
+
+
+def _group(archive: Archive, descriptor: Descriptor) -> FoundIndex | None:
+    """An index with its images, where the archive has several of them; what is no image (an attestation) stays out."""
+    data = _document(archive, descriptor)
+    present = [
+        each
+        for each in parse_index(data, descriptor.digest).manifests
+        if each.media_type in media.MANIFESTS
+        and (each.platform is None or each.platform.os != "unknown")
+        and archive.find(_path(each.digest)) is not None
+    ]
+    if len(present) < 2:
+        return None
+    return FoundIndex(data, tuple(_oci_image(archive, each, (), {}) for each in present))
 
 
 def _oci_name(descriptor: Descriptor) -> Reference | None:

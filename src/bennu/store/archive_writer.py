@@ -29,10 +29,15 @@ _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """An image to be written, and the names that it is to have in the archive: none where it was named by its ID."""
+    """An image to be written, and the names that it is to have in the archive: none where it was named by its ID.
+
+    With ``index`` all images of the index are written, and the names are the index's; the docker-archive's part, which
+    knows no index, gives them to ``image``.
+    """
 
     image: Image
     names: tuple[Reference, ...]
+    index: Digest | None = None
 
 
 class DockerEntry(msgspec.Struct, frozen=True, rename="pascal"):
@@ -43,25 +48,36 @@ class DockerEntry(msgspec.Struct, frozen=True, rename="pascal"):
     layers: tuple[str, ...] = ()
 
 
-def write_archive(images: Images, selections: Sequence[Selection], sink: IO[bytes]) -> None:
-    """Write images to ``sink``. ``Corrupt`` if a stored layer is not what its manifest says."""
-    descriptors: list[Descriptor] = []
-    entries: list[DockerEntry] = []
-    for selection in selections:
-        descriptors += _descriptors(images, selection)
-        image = selection.image
-        tags = tuple(name.familiar for name in selection.names)
-        entries.append(DockerEntry(_path(image.id), tags, tuple(_path(layer.blob) for layer in image.layers)))
+def write_archive(images: Images, selections: Sequence[Selection], sink: IO[bytes], *, docker: bool = True) -> None:
+    """Write images to ``sink``. ``Corrupt`` if a stored layer is not what its manifest says.
+
+    ``docker`` off leaves the docker-archive's part out, so that it is an OCI layout and nothing else.
+    """
     writer = _Writer(sink)
     writer.document("oci-layout", _LAYOUT)
-    writer.document("index.json", encode(new_index(tuple(descriptors))))
-    writer.document("manifest.json", msgspec.json.encode(entries))
-    for directory in _directories(selections):
+    writer.document("index.json", layout_index(images, selections))
+    if docker:
+        entries = [
+            DockerEntry(
+                _path(each.image.id),
+                tuple(name.familiar for name in each.names),
+                tuple(_path(layer.blob) for layer in each.image.layers),
+            )
+            for each in selections
+        ]
+        writer.document("manifest.json", msgspec.json.encode(entries))
+    blobs = [blob for selection in selections for blob in selected_blobs(images, selection)]
+    for directory in _directories(blobs):
         sink.write(header(directory, 0, directory=True))
-    for selection in selections:
-        for digest, size_bytes, opened in _blobs(images, selection.image):
-            writer.blob(digest, size_bytes, opened)
+    for blob in blobs:
+        writer.blob(*blob)
     sink.write(END)
+
+
+def layout_index(images: Images, selections: Sequence[Selection]) -> bytes:
+    """The ``index.json`` of an OCI layout with these images."""
+    descriptors = [descriptor for selection in selections for descriptor in _descriptors(images, selection)]
+    return encode(new_index(tuple(descriptors)))
 
 
 class _Writer:
@@ -90,10 +106,23 @@ class _Writer:
         self._sink.write(padding(size_bytes))
 
 
-def _blobs(
-    images: Images, image: Image
-) -> Iterator[tuple[Digest, int, Callable[[], AbstractContextManager[IO[bytes]]]]]:
-    """The blobs of an image with their sizes and how to open them: manifest, configuration, layers."""
+Blob = tuple[Digest, int, Callable[[], AbstractContextManager[IO[bytes]]]]
+"""A blob to be written: its digest, its size in bytes and how to open it."""
+
+
+def selected_blobs(images: Images, selection: Selection) -> Iterator[Blob]:
+    """The blobs of a selection: for each image manifest, configuration and layers; an index before its images."""
+    every = [selection.image]
+    if selection.index is not None:
+        index = images.indexes.get(selection.index)
+        data, _ = images.indexes.read(index.digest)
+        yield index.digest, len(data), lambda: images.open_blob(index.digest)
+        every = [images.get(manifest) for manifest in index.images]
+    for image in every:
+        yield from _blobs(images, image)
+
+
+def _blobs(images: Images, image: Image) -> Iterator[Blob]:
     manifest = images.manifest_bytes(image)
     parsed = parse_manifest(manifest, image.manifest)
     yield image.manifest, len(manifest), lambda: images.open_blob(image.manifest)
@@ -107,26 +136,19 @@ def _opener(images: Images, layer: ImageLayer) -> Callable[[], AbstractContextMa
 
 
 def _descriptors(images: Images, selection: Selection) -> list[Descriptor]:
-    """How the index lists an image: once for each name, or once without one."""
-    image = selection.image
-    manifest = images.manifest_bytes(image)
-    media_type = parse_manifest(manifest, image.manifest).media_type or media.OCI_MANIFEST
+    """How ``index.json`` lists an image or an index: once for each name, or once without one."""
     annotations = [{IMAGE_NAME: name.name, REF_NAME: name.tag or ""} for name in selection.names] or [{}]
-    return [
-        Descriptor(
-            media_type, image.manifest, len(manifest), annotations=each, platform=image.config.platform.normalised()
-        )
-        for each in annotations
-    ]
+    if selection.index is not None:
+        data, index = images.indexes.read(selection.index)
+        kind = index.media_type or media.OCI_INDEX
+        return [Descriptor(kind, selection.index, len(data), annotations=each) for each in annotations]
+    described = images.indexes.describe(selection.image)
+    return [msgspec.structs.replace(described, annotations=each) for each in annotations]
 
 
-def _directories(selections: Sequence[Selection]) -> list[str]:
-    kinds = {algorithm(digest) for one in selections for digest in (one.image.manifest, *_layer_blobs(one.image))}
+def _directories(blobs: Sequence[Blob]) -> list[str]:
+    kinds = {algorithm(digest) for digest, _, _ in blobs}
     return ["blobs/", *(f"blobs/{kind}/" for kind in sorted(kinds | {"sha256"}))]
-
-
-def _layer_blobs(image: Image) -> tuple[Digest, ...]:
-    return tuple(layer.blob for layer in image.layers)
 
 
 def _path(digest: Digest) -> str:

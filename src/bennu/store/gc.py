@@ -95,17 +95,30 @@ class Garbage:
                 "name the one to take away, or take all with --force",
             )
         untagged = (by_name,) if by_name else image.names
+        indexes = {image.indexed[name] for name in untagged if name in image.indexed}
         is_last = set(untagged) == set(image.names)
         users = self.users(image) if is_last else []
         if users and not force:
             raise Conflict(f"image {text!r} is used by {', '.join(users[:5])}", "remove that first, or use --force")
         for name in untagged:
             self._images.untag(parse_reference(name))
+        self._forget_indexes(indexes, besides=image.manifest)
         if not is_last or users:
             return Removed(untagged, None)
         self._images.forget(image.manifest)
         self.collect(untagged=False)
         return Removed(untagged, image.id)
+
+    def _forget_indexes(self, digests: Iterable[Digest], *, besides: Digest) -> None:
+        """Remove indexes that have lost their last name, and those of their images that nothing else needs."""
+        for digest in digests:
+            index = self._images.indexes.get(digest)
+            self._images.indexes.forget(digest)
+            for manifest in index.images if not index.names else ():
+                image = self._images.get(manifest)
+                if manifest != besides and not image.names and not self.users(image):
+                    with suppress(Conflict):  # another index holds it
+                        self._images.forget(manifest)
 
     def needed_snapshots(self) -> set[SnapshotId]:
         """The snapshots that images and roots need, with all that they stand on."""
@@ -118,6 +131,7 @@ class Garbage:
         roots = self.roots()
         kept = {manifest for root in roots for manifest in root.images}
         images = self._images.walk()
+        kept |= self._held_by_indexes(kept, horizon, dry_run=dry_run, untagged=untagged)
         doomed = [image for image in images if untagged and not _is_needed(image, kept, horizon)]
         gone: list[Digest] = []
         for image in doomed:
@@ -140,6 +154,18 @@ class Garbage:
             leftovers=leftovers,
             size_bytes=snapshot_bytes + sum(blob.size_bytes for blob in blobs),
         )
+
+    def _held_by_indexes(self, kept: set[Digest], horizon: float, *, dry_run: bool, untagged: bool) -> set[Digest]:
+        """The images of the indexes that stay; those without a name go first, since they keep their images."""
+        held: set[Digest] = set()
+        for index in self._images.indexes.walk():
+            is_needed = index.names or index.added >= horizon or not kept.isdisjoint(index.images)
+            if untagged and not is_needed:
+                if not dry_run:
+                    self._images.indexes.forget(index.digest)
+                continue
+            held.update(index.images)
+        return held
 
     def _sweep_snapshots(
         self, images: Sequence[Image], roots: Sequence[Root], horizon: float, *, dry_run: bool

@@ -13,7 +13,8 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import IO, Final
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -24,11 +25,14 @@ from bennu.oci.descriptor import Descriptor
 from bennu.oci.document import encode
 from bennu.oci.image_config import ImageConfig, RootFS, chain_ids, encode_config, moment, parse_config
 from bennu.oci.manifest import Manifest, new_manifest, parse_manifest
-from bennu.oci.platform import Platform
+from bennu.oci.platform import Platform, fit
 from bennu.oci.reference import Reference, parse_reference
 from bennu.store.base import BlobInfo, BlobStore, CommittedSnapshot, LayerInfo, LayerStore, Snapshotter
 from bennu.store.compression import decompressed
 from bennu.store.database import Database
+
+if TYPE_CHECKING:
+    from bennu.store.indexes import Indexes
 
 _ID_PREFIX: Final = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
 
@@ -43,7 +47,10 @@ class ImageLayer(msgspec.Struct, frozen=True):
 
 
 class Image(msgspec.Struct, frozen=True):
-    """An image of the store. ``manifest`` and ``id`` are digests, ``id`` the configuration's; names are in full."""
+    """An image of the store. ``manifest`` and ``id`` are digests, ``id`` the configuration's; names are in full.
+
+    ``indexed`` has the names that mean an index (``indexes``), in which this is the image that the host runs.
+    """
 
     manifest: Digest
     id: Digest
@@ -51,6 +58,7 @@ class Image(msgspec.Struct, frozen=True):
     layers: tuple[ImageLayer, ...]
     names: tuple[str, ...]
     added: float
+    indexed: Mapping[str, Digest] = msgspec.field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -82,6 +90,13 @@ class Images:
         self.snapshots = snapshots
         self.layers = layers
 
+    @cached_property
+    def indexes(self) -> Indexes:
+        """The indexes of the same root."""
+        from bennu.store.indexes import Indexes
+
+        return Indexes(self._database, self)
+
     def create(
         self,
         config: ImageConfig,
@@ -90,11 +105,13 @@ class Images:
         names: Sequence[Reference] = (),
         annotations: Mapping[str, str] | None = None,
         durable: bool = True,
+        listed: bool = True,
     ) -> Image:
         """The image that a snapshot and a configuration are, whose ``rootfs`` is filled in here; then its names.
 
         Each snapshot of the chain is one layer; ``config.history`` has that many entries that are no empty layer's.
-        A name that another image had moves. ``durable`` off leaves the snapshots to a later ``Snapshotter.sync``.
+        A name that another image had moves. ``durable`` off leaves the snapshots to a later ``Snapshotter.sync``. With
+        ``listed`` off only its documents are stored, for as long as the operation that asks is under way.
         """
         infos = [self.layers.info(snapshot) for snapshot in _chain(top)]
         filled = sum(not entry.empty_layer for entry in config.history)
@@ -110,7 +127,17 @@ class Images:
                 tuple(Descriptor(media.OCI_LAYER, info.diff_id, info.size_bytes) for info in infos),
                 annotations,
             )
+            if not listed:
+                return self._unlisted(encode(manifest), stored.digest, complete, infos)
             return self.put(encode(manifest), infos, names=names)
+
+    def _unlisted(self, manifest: bytes, config: Digest, parsed: ImageConfig, infos: Sequence[LayerInfo]) -> Image:
+        chain = chain_ids(info.diff_id for info in infos)
+        layers = tuple(
+            ImageLayer(info.diff_id, chain_id, info.diff_id, info.size_bytes)
+            for info, chain_id in zip(infos, chain, strict=True)
+        )
+        return Image(self._kept(manifest).digest, config, parsed, layers, (), time.time())
 
     def put(self, manifest: bytes, layers: Sequence[LayerInfo], *, names: Sequence[Reference] = ()) -> Image:
         """An image whose configuration is stored and whose layers are there: its manifest, its rows, its names.
@@ -151,11 +178,37 @@ class Images:
     def find(self, text: str, platform: Platform | None = None) -> Image | None:
         """The image that ``text`` names (a reference, an ID or the beginning of one), or None.
 
-        ``Conflict`` where the beginning of an ID fits several; ``Invalid`` where it is neither reference nor ID.
+        Of an index it is the one for ``platform``, ``NotFound`` where it has none; without a platform the one that the
+        host runs. ``Conflict`` where the beginning of an ID fits several; ``Invalid`` where it is neither reference nor
+        ID.
         """
-        digest = self._named(text) or self._identified(text)
-        row = self._database.one("SELECT * FROM images WHERE manifest = ?", (digest,)) if digest else None
+        found = self._named(text) or self._identified(text)
+        if found is None:
+            return None
+        if found.index_digest is not None and platform is not None:
+            return self._member(found.index_digest, platform, text)
+        row = self._database.one("SELECT * FROM images WHERE manifest = ?", (found.manifest,))
         return self._image(row) if row else None
+
+    def find_index(self, text: str) -> Digest | None:
+        """The index that ``text`` names, or None where it names an image or nothing. Raises as ``find``."""
+        found = self._named(text) or self._identified(text)
+        return None if found is None else found.index_digest
+
+    def _member(self, index: Digest, platform: Platform, text: str) -> Image:
+        """The image of an index for a platform."""
+        members = [
+            self.get(Digest(row["manifest"]))
+            for row in self._database.query(
+                "SELECT manifest FROM index_images WHERE digest = ? ORDER BY position", (index,)
+            )
+        ]
+        fits = [(fit(platform, member.config.platform), number) for number, member in enumerate(members)]
+        suitable = [(distance, number) for distance, number in fits if distance is not None]
+        if not suitable:
+            have = ", ".join(sorted({str(member.config.platform) for member in members}))
+            raise NotFound(f"image {text!r} has no image for {platform}; it has {have}")
+        return members[min(suitable)[1]]
 
     def resolve(self, text: str) -> Image:
         """As ``find``; ``NotFound`` where there is none."""
@@ -171,16 +224,20 @@ class Images:
         query = "SELECT * FROM images ORDER BY coalesce(created, 0) DESC, added DESC, manifest"
         return [self._image(row) for row in self._database.query(query)]
 
-    def tag(self, manifest: Digest, name: Reference) -> None:
-        """Give an image a name; another image that had it loses it. ``NotFound`` if there is no such image."""
+    def tag(self, manifest: Digest, name: Reference, *, index: Digest | None = None) -> None:
+        """Give an image a name; another image that had it loses it. ``NotFound`` if there is no such image.
+
+        With ``index`` it is the index's name, and ``manifest`` the one of its images that the host runs.
+        """
         if name.tag is None or name.digest is not None:
             raise Invalid(f"{str(name)!r} is not a name with a tag")
         try:
             with self._database.transaction() as rows:
                 rows.execute(
-                    "INSERT INTO names (name, manifest, updated) VALUES (?, ?, ?)"
-                    " ON CONFLICT (name) DO UPDATE SET manifest = excluded.manifest, updated = excluded.updated",
-                    (name.name, manifest, time.time()),
+                    "INSERT INTO names (name, manifest, updated, index_digest) VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT (name) DO UPDATE SET manifest = excluded.manifest, updated = excluded.updated,"
+                    " index_digest = excluded.index_digest",
+                    (name.name, manifest, time.time(), index),
                 )
         except sqlite3.IntegrityError as error:
             raise NotFound(f"image {manifest} is not in the store") from error
@@ -197,12 +254,17 @@ class Images:
             with self._database.transaction() as rows:
                 rows.execute("DELETE FROM images WHERE manifest = ?", (manifest,))
         except sqlite3.IntegrityError as error:
-            raise Conflict(f"image {manifest} has a name", "`bennu rmi NAME` takes it away") from error
+            reason = "is part of an index" if self._is_member(manifest) else "has a name"
+            raise Conflict(f"image {manifest} {reason}", "`bennu rmi NAME` takes it away") from error
+
+    def _is_member(self, manifest: Digest) -> bool:
+        return self._database.one("SELECT 1 FROM index_images WHERE manifest = ?", (manifest,)) is not None
 
     def needed_blobs(self) -> set[Digest]:
         """Every blob that an image or a snapshot needs: a layer's bytes stay while anything stands on the layer."""
         query = """
-            SELECT manifest AS blob FROM images UNION SELECT config FROM images UNION SELECT blob FROM image_layers
+            SELECT manifest AS blob FROM images UNION SELECT config FROM images UNION SELECT digest FROM indexes
+            UNION SELECT blob FROM image_layers
             UNION SELECT blob FROM layer_blobs WHERE diff_id IN (SELECT diff_id FROM image_layers)
             UNION SELECT blob FROM layer_blobs WHERE diff_id IN (SELECT diff_id FROM layers)
         """
@@ -248,7 +310,7 @@ class Images:
         with self.layers.open(diff_id) as stream:
             yield stream
 
-    def _named(self, text: str) -> Digest | None:
+    def _named(self, text: str) -> _Named | None:
         try:
             reference = parse_reference(text)
         except Invalid:
@@ -256,29 +318,35 @@ class Images:
                 return None
             raise
         if reference.digest is not None:
-            return reference.digest
-        row = self._database.one("SELECT manifest FROM names WHERE name = ?", (reference.tagged().name,))
-        return Digest(row["manifest"]) if row else None
+            return self._by_digest(reference.digest)
+        row = self._database.one("SELECT * FROM names WHERE name = ?", (reference.tagged().name,))
+        return _Named(Digest(row["manifest"]), row["index_digest"]) if row else None
 
-    def _identified(self, text: str) -> Digest | None:
+    def _by_digest(self, digest: Digest) -> _Named:
+        row = self._database.one("SELECT preferred FROM indexes WHERE digest = ?", (digest,))
+        return _Named(Digest(row["preferred"]), digest) if row else _Named(digest)
+
+    def _identified(self, text: str) -> _Named | None:
         match = _ID_PREFIX.fullmatch(text)
         if match is None:
             return None
         # digests are hexadecimal, so ':' < 'g' bounds the range
         first, last = f"sha256:{match[1]}", f"sha256:{match[1]}g"
         found = self._database.query(
-            "SELECT config, manifest FROM images WHERE (config >= ? AND config < ?) OR (manifest >= ? AND manifest < ?)"
-            " ORDER BY added DESC",
-            (first, last, first, last),
+            "SELECT config AS id, manifest, NULL AS digest, added FROM images"
+            " WHERE (config >= ? AND config < ?) OR (manifest >= ? AND manifest < ?)"
+            " UNION ALL SELECT digest AS id, preferred AS manifest, digest, added FROM indexes"
+            " WHERE digest >= ? AND digest < ? ORDER BY added DESC",
+            (first, last, first, last, first, last),
         )
-        if len({row["config"] for row in found}) > 1:
+        if len({row["id"] for row in found}) > 1:
             raise Conflict(f"image ID {text!r} is the beginning of several", "write more of it")
-        return Digest(found[0]["manifest"]) if found else None
+        return _Named(Digest(found[0]["manifest"]), found[0]["digest"]) if found else None
 
     def _image(self, row: sqlite3.Row) -> Image:
         manifest = Digest(row["manifest"])
         layers = self._database.query("SELECT * FROM image_layers WHERE manifest = ? ORDER BY position", (manifest,))
-        names = self._database.query("SELECT name FROM names WHERE manifest = ? ORDER BY name", (manifest,))
+        names = self._database.query("SELECT * FROM names WHERE manifest = ? ORDER BY name", (manifest,))
         return Image(
             manifest=manifest,
             id=Digest(row["config"]),
@@ -289,7 +357,15 @@ class Images:
             ),
             names=tuple(one["name"] for one in names),
             added=row["added"],
+            indexed={one["name"]: Digest(one["index_digest"]) for one in names if one["index_digest"]},
         )
+
+
+class _Named(NamedTuple):
+    """What a text names: an image, and the index that it belongs to where the text names that."""
+
+    manifest: Digest
+    index_digest: Digest | None = None
 
 
 def _insert(

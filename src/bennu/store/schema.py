@@ -234,4 +234,28 @@ CREATE TABLE dated_snapshots (      -- build.dating: trees that were made for a 
 CREATE INDEX dated_snapshots_by_source ON dated_snapshots (source);
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY, _STOPPED_SETS, _SIZES, _BUILDS)
+_INDEXES: Final = """
+CREATE TABLE indexes (              -- store.indexes: images for several platforms that go by one name
+    digest TEXT PRIMARY KEY,
+    preferred TEXT NOT NULL REFERENCES images (manifest),  -- the one that this host runs
+    added REAL NOT NULL
+) STRICT;
+CREATE TABLE index_images (         -- store.indexes: those of its manifests that are images of this store, in order
+    digest TEXT NOT NULL REFERENCES indexes (digest) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    manifest TEXT NOT NULL REFERENCES images (manifest),
+    PRIMARY KEY (digest, position)
+) STRICT;
+CREATE INDEX index_images_by_manifest ON index_images (manifest);
+-- store.images: the index that a name means; ``manifest`` is then the one of its images that this host runs
+ALTER TABLE names ADD COLUMN index_digest TEXT REFERENCES indexes (digest);
+CREATE INDEX names_by_index ON names (index_digest);
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    _STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,
+    _STOPPED_SETS,
+    _SIZES,
+    _BUILDS,
+    _INDEXES,
+)
