@@ -1,4 +1,4 @@
-"""The checks of a Dockerfile within a build: what they need of the store and of the context, gathered.
+"""What the checks of a Dockerfile need of the store and of the context, gathered.
 
 The checks themselves are pure and in ``dockerfile.checks``. An image that is not in the store stops nothing here: a
 build refuses it, ``--check`` passes over it. Where the file says ``error=true``, warnings are an error (``refused``).
@@ -14,8 +14,8 @@ from bennu.build.contexts import Contexts
 from bennu.build.origins import Directory, Layout, NamedImage, NamedOrigin, named_context
 from bennu.build.request import BuildRequest
 from bennu.dockerfile.checks.facts import Facts
-from bennu.dockerfile.checks.options import VARIABLE, options_of
-from bennu.dockerfile.checks.run import SCRATCH, check
+from bennu.dockerfile.checks.options import VARIABLE, Options, options_of
+from bennu.dockerfile.checks.run import SCRATCH
 from bennu.dockerfile.ignore import Rules
 from bennu.dockerfile.instructions import Dockerfile
 from bennu.dockerfile.source import Source
@@ -47,32 +47,25 @@ class _Images:
             return None
 
 
-def warnings_of(
-    dockerfile: Dockerfile,
-    request: BuildRequest,
-    contexts: Contexts,
-    bases: BaseImages,
-    host: Platform,
-    *,
-    all_stages: bool = False,
-) -> tuple[Warning, ...]:
-    """The warnings of the checks, for the first of the platforms. ``Invalid`` for options that are none.
+def options_for(dockerfile: Dockerfile, request: BuildRequest) -> Options:
+    """Which rules speak: the build argument's word, or else the file's. ``Invalid``."""
+    return options_of(dockerfile, request.build_args.get(VARIABLE))
 
-    ``all_stages``: where no target is asked for, all stages are looked into, not only those of the last.
-    """
-    options = options_of(dockerfile, request.build_args.get(VARIABLE))
+
+def facts_of(
+    dockerfile: Dockerfile, request: BuildRequest, contexts: Contexts, bases: BaseImages, host: Platform
+) -> Facts:
+    """What checks know besides the file, for the first of the platforms."""
     platform = request.platforms[0] if request.platforms else host
-    last = dockerfile.stages[-1]
-    stage = request.target or last.name or ""
-    facts = Facts(
+    stage = request.target or dockerfile.stages[-1].name or ""
+    return Facts(
         predefined=variables.platform_variables(host, platform, stage, request.build_args),
         build_args=request.build_args,
         platform=platform,
         image=_Images(bases, request.contexts),
         rules=_rules(request, contexts),
-        target=request.target or (None if all_stages else str(last.index)),
+        target=request.target or None,
     )
-    return check(dockerfile, facts, options)
 
 
 def _rules(request: BuildRequest, contexts: Contexts) -> Rules | None:
@@ -80,14 +73,13 @@ def _rules(request: BuildRequest, contexts: Contexts) -> Rules | None:
     return contexts.tree().rules if isinstance(request.origin, Directory) else None
 
 
-def refused(dockerfile: Dockerfile, request: BuildRequest, warnings: tuple[Warning, ...]) -> Invalid | None:
+def refused(options: Options, warnings: tuple[Warning, ...]) -> Invalid | None:
     """The error that warnings are where the file says ``error=true``."""
-    options = options_of(dockerfile, request.build_args.get(VARIABLE))
     if not warnings or not options.is_error:
         return None
-    first = warnings[0]
     rules = ", ".join(dict.fromkeys(warning.rule for warning in warnings))
+    first = warnings[0]
     return first.place.invalid(
-        f"{first.message} (the checks that failed: {rules})",
-        "the file says check=error=true; `bennu build --check` shows all of them",
+        f"{first.rule}: {first.message}",
+        f"check=error=true makes an error of it; found in all: {rules}. `bennu build --check` shows them",
     )

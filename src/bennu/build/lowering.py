@@ -127,7 +127,7 @@ class _Lowering:
         self.bases = bases
         self.platforms = platforms
         self.contexts = contexts
-        self.target = _target(dockerfile, target)
+        self.target = target_index(dockerfile, target)
         name = target or dockerfile.stages[-1].name or ""
         self.predefined = variables.platform_variables(platforms.build, platforms.target, name, build_args)
         self.build = Build(
@@ -380,7 +380,8 @@ def _empty(platform: Platform) -> ImageConfig:
     return msgspec.structs.replace(empty, config=msgspec.structs.replace(empty.config, working_dir="/"))
 
 
-def _target(dockerfile: Dockerfile, target: str | None) -> int:
+def target_index(dockerfile: Dockerfile, target: str | None) -> int:
+    """The stage that a target means by its name or number; the last one where none is asked for. ``Invalid``."""
     if target is None or target == "":
         return len(dockerfile.stages) - 1
     stage = dockerfile.named(target) or dockerfile.stage(target)

@@ -42,11 +42,11 @@ def needed(dockerfile: Dockerfile, origins: Sequence[From], target: str | None) 
         index = todo.pop()
         if index not in found:
             found.add(index)
-            todo += _edges(dockerfile, origins[index], index)
+            todo += edges(dockerfile, origins[index], index)
     return sorted(found)
 
 
-def _edges(dockerfile: Dockerfile, origin: From, index: int) -> list[int]:
+def edges(dockerfile: Dockerfile, origin: From, index: int) -> list[int]:
     """The stages that a stage names in FROM, ``COPY --from`` and ``RUN --mount=from=``."""
     stages = [dockerfile.named(origin.image, before=index)]
     for each in dockerfile.stages[index].instructions:

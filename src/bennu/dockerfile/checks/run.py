@@ -36,12 +36,12 @@ def check(dockerfile: Dockerfile, facts: Facts, options: Options) -> tuple[Warni
     except Invalid:
         return report.warnings
     origins.check(dockerfile, facts, values, report)
-    _Walk(dockerfile, facts, values, report).run()
+    Walk(dockerfile, facts, values, report).run()
     return report.warnings
 
 
-class _Walk:
-    """One pass over the stages. ``states`` are how those that are done end."""
+class Walk:
+    """One pass over the stages. ``states`` are how those that are done end; ``origins`` every FROM, expanded."""
 
     def __init__(self, dockerfile: Dockerfile, facts: Facts, values: Mapping[str, str], report: Report) -> None:
         self.dockerfile = dockerfile

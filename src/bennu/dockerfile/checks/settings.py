@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from bennu.dockerfile import mounts, spelling
 from bennu.dockerfile.checks.facts import Facts
 from bennu.dockerfile.checks.report import Report, variable
-from bennu.dockerfile.checks.stages import State
+from bennu.dockerfile.checks.stages import Argument, Need, State
 from bennu.dockerfile.expansion import Expanded, ExpansionError, Options, expand
 from bennu.dockerfile.fields import expand_instruction, expand_value
 from bennu.dockerfile.instructions import (
@@ -36,6 +36,7 @@ from bennu.dockerfile.instructions import (
     Volume,
     Workdir,
 )
+from bennu.dockerfile.mounts import MountType
 from bennu.errors import Invalid
 
 _SECRET: Final = re.compile(
@@ -81,7 +82,7 @@ def undefined_var(scene: Scene, instruction: Instruction, unset: frozenset[str])
 
 
 def _mounted(scene: Scene, run: Run) -> None:
-    """UndefinedVar in ``RUN --mount``."""
+    """UndefinedVar in ``RUN --mount``, and what the mounts need."""
     unset: set[str] = set()
 
     def expander(word: str) -> str:
@@ -91,9 +92,14 @@ def _mounted(scene: Scene, run: Run) -> None:
 
     for flag in run.mounts:
         try:
-            mounts.resolve(flag, expander)
+            mount = mounts.resolve(flag, expander)
         except Invalid:
             continue
+        if mount.type is MountType.SECRET:
+            name = mount.source or mount.id or posixpath.basename(mount.target)
+            scene.state.secrets.setdefault(name, Need(mount.required, run))
+        elif mount.type is MountType.SSH:
+            scene.state.agents.setdefault(mount.id or "default", Need(mount.required, run))
     undefined_var(scene, run, frozenset(unset))
 
 
@@ -113,6 +119,8 @@ def _arg(scene: Scene, arg: Arg) -> None:
             value = found.text
         elif value is None:
             value = scene.values.get(name)
+        is_global = declaration.default is None and name not in given and name in scene.values
+        state.arguments[name] = Argument(value, arg, is_global)
         state.declared.add(name)
         if value is not None and name not in _NEVER_SET:
             state.variables[name] = value

@@ -1,22 +1,40 @@
-"""What a check knows of one stage, instruction by instruction: the variables in force, and what was already said.
+"""What is known of one stage, instruction by instruction: the variables in force, and what was already said.
 
 ``State`` is the one owner of it. A stage begins with what its base has: the environment of an image, everything of a
-stage. ``settings`` asks it and changes it.
+stage. ``settings`` asks it and changes it; ``outline`` reads what the stage asked of whoever builds.
 """
 
 from __future__ import annotations
 
-from bennu.dockerfile.instructions import Instruction
+from typing import NamedTuple
+
+from bennu.dockerfile.instructions import Arg, Instruction, Run
 from bennu.oci.image_config import ImageConfig
 
 _ALWAYS = "PATH"
+
+
+class Argument(NamedTuple):
+    """An ARG of a stage: its value, None without one. ``is_global``: the stage only names an ARG of the whole file."""
+
+    value: str | None
+    instruction: Arg
+    is_global: bool
+
+
+class Need(NamedTuple):
+    """A secret or an agent that a RUN mounts, by its id."""
+
+    required: bool
+    instruction: Run
 
 
 class State:
     """``variables`` are ENV and ARG with their values; ``declared`` the names of all ARGs, those without a value too.
 
     ``missing`` names the base image that is not at hand, whose variables are not known therefore. ``last`` holds the
-    newest CMD, ENTRYPOINT and HEALTHCHECK of this stage.
+    newest CMD, ENTRYPOINT and HEALTHCHECK of this stage; ``arguments``, ``secrets`` and ``agents`` are what it asks of
+    whoever builds, without what its base asks.
     """
 
     def __init__(self, image: ImageConfig | None = None, *, missing: str | None = None) -> None:
@@ -26,6 +44,9 @@ class State:
         self.has_directory = False
         self.missing = missing
         self.last: dict[type[Instruction], Instruction] = {}
+        self.arguments: dict[str, Argument] = {}
+        self.secrets: dict[str, Need] = {}
+        self.agents: dict[str, Need] = {}
         if image is not None:
             self.variables.update(image.config.environment)
             self.has_shell = bool(image.config.shell)
