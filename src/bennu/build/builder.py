@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from bennu.build import graph
 from bennu.build.bases import BaseImages
 from bennu.build.cache import StepCache
+from bennu.build.calls import Reading
 from bennu.build.contexts import DOCKERFILE, Contexts
 from bennu.build.executor import StepExecutor
 from bennu.build.finishing import finished
 from bennu.build.graph import Lowered
 from bennu.build.lowering import lower
 from bennu.build.origins import Directory
-from bennu.build.progress import Listener
+from bennu.build.progress import Listener, together
+from bennu.build.recorder import Recorder
+from bennu.build.records import BuildRecords
 from bennu.build.request import BuildRequest, Built, with_epoch
 from bennu.build.solver import Solver
+from bennu.build.surroundings import surround
 from bennu.config import Settings
+from bennu.dockerfile.instructions import Dockerfile
 from bennu.dockerfile.parser import parse
-from bennu.oci.platform import platform_of_machine
+from bennu.oci.platform import Platform, platform_of_machine
 from bennu.store.base import CommittedSnapshot
 from bennu.store.database import Database
 from bennu.store.images import Image, Images
@@ -65,6 +69,7 @@ class Builder:
         self._runner = runner
         self._allowance = allowance
         self.cache = StepCache(database, snapshots)
+        self.records = BuildRecords(database)
 
     def build(self, request: BuildRequest, listener: Listener, cancel: threading.Event | None = None) -> Built:
         """Build an image; ``cancel`` ends it. Errors of the Dockerfile are ``Invalid`` or ``Unsupported`` with their
@@ -73,9 +78,12 @@ class Builder:
         request = with_epoch(request)
         name = f"build of {request.shown}"
         with self._operations.under_way(name), self._contexts(request) as contexts:
-            lowered = self._lower(request, contexts)
+            reading = self._read(request, contexts)
+            remarks = reading.accepted_warnings()
+            dockerfile = reading.dockerfile
+            lowered = self._lower(dockerfile, request)
             steps = lowered[0].graph
-            _connect(steps, request.network)
+            surround(steps, request.network, request.around, request.allowed)
             executor = StepExecutor(
                 self._settings,
                 self._database,
@@ -85,17 +93,20 @@ class Builder:
                 graph=steps,
                 contexts=contexts,
                 epoch=request.epoch,
+                grants=request.grants,
             )
+            fresh = frozenset[int]().union(*(each.vertices_of(request.fresh_stages) for each in lowered))
             allowance = self._allowance()
             allowance.enforce()
+            recorder = Recorder(steps, request, reading.dockerfile.file, fresh)
             solver = Solver(
                 steps,
                 executor,
                 self.cache,
                 self._settings,
-                listener,
+                together(listener, recorder),
                 use_cache=request.use_cache,
-                fresh=frozenset[int]().union(*(each.vertices_of(request.fresh_stages) for each in lowered)),
+                fresh=fresh,
                 nonce=request.nonce,
                 epoch=request.epoch,
                 name=name,
@@ -103,10 +114,14 @@ class Builder:
                 after_step=allowance.after_step,
             )
             results = {each.result for each in lowered if each.result is not None}
-            trees = solver.solve_all(results) if results else {}
-            image = self._image(lowered[0], trees, request)
+            image: Image | None = None
+            try:
+                trees = solver.solve_all(results) if results else {}
+                image = self._image(lowered[0], trees, request)
+            finally:
+                recorder.write(self.records, solver.known(), executor.listing, image)
         count = len(frozenset[int]().union(*(steps.steps(each.result) for each in lowered)))
-        warnings = tuple(dict.fromkeys(warning for each in lowered for warning in each.warnings))
+        warnings = tuple(dict.fromkeys((*remarks, *(warning for each in lowered for warning in each.warnings))))
         return Built(image, warnings, count, solver.ran, executor.walked, executor.hashed)
 
     def _contexts(self, request: BuildRequest) -> Contexts:
@@ -117,17 +132,26 @@ class Builder:
             dockerfile = Path(origin.path) / DOCKERFILE
         return Contexts(self._settings, origin, request.contexts, dockerfile=dockerfile, keep_git_dir=keeps)
 
-    def _lower(self, request: BuildRequest, contexts: Contexts) -> list[Lowered]:
-        """The Dockerfile for each platform, in one graph."""
+    @contextmanager
+    def reading(self, request: BuildRequest) -> Iterator[Reading]:
+        """The Dockerfile of a request, to be looked at and not built. ``Invalid`` for one that does not parse."""
+        request = with_epoch(request)
+        with self._contexts(request) as contexts:
+            yield self._read(request, contexts)
+
+    def _read(self, request: BuildRequest, contexts: Contexts) -> Reading:
         text, file = (request.text, "-") if request.text is not None else contexts.read(request.dockerfile)
-        dockerfile = parse(text, file)
+        return Reading(parse(text, file), request, contexts, BaseImages(self._images, self._loader), _host())
+
+    def _lower(self, dockerfile: Dockerfile, request: BuildRequest) -> list[Lowered]:
+        """The Dockerfile for each platform, in one graph."""
         steps = graph.Graph()
         bases = BaseImages(self._images, self._loader)
         return [
             lower(
                 dockerfile,
                 bases=bases,
-                platform=platform_of_machine(os.uname().machine),
+                platform=_host(),
                 wanted=platform,
                 build_args=request.build_args,
                 target=request.target,
@@ -147,9 +171,5 @@ class Builder:
         return self._images.create(config, tree, names=request.names, durable=False)
 
 
-def _connect(steps: graph.Graph, network: graph.Network) -> None:
-    """Give every RUN that asks for no network in particular the build's."""
-    for index, vertex in enumerate(steps.vertices):
-        if isinstance(vertex.step, graph.Run) and vertex.step.network == "default":
-            step = msgspec.structs.replace(vertex.step, network=network)
-            steps.vertices[index] = msgspec.structs.replace(vertex, step=step)
+def _host() -> Platform:
+    return platform_of_machine(os.uname().machine)

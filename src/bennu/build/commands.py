@@ -1,7 +1,7 @@
 """RUN and WORKDIR: the steps that a process or a directory is. Pure.
 
-A RUN is complete once it is lowered: arguments with their shell, the environment, the directory, the user. What is
-refused here by name is what the runner does not do. ``copies`` does the steps that bring files.
+A RUN is complete once it is lowered: arguments with their shell, the environment, the directory, the user, the mounts
+(``run_mounts``). ``copies`` does the steps that bring files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import posixpath
 from typing import cast
 
 from bennu.build import graph, history
+from bennu.build.mounts import AgentMount, Mount, SecretMount
+from bennu.build.run_mounts import AGENT_SOCKET, lower_mounts
 from bennu.build.stages import Stage
 from bennu.dockerfile.heredoc import parse_opening
 from bennu.dockerfile.instructions import Run, ShellForm, Workdir
@@ -17,30 +19,37 @@ from bennu.dockerfile.instructions import Run, ShellForm, Workdir
 
 def lower_run(stage: Stage, run: Run) -> None:
     """RUN. Raises ``Unsupported`` at the flag that is not built."""
-    _refuse(run)
+    if run.devices:
+        raise run.span.narrow("--device").unsupported(
+            "RUN: --device is not supported: it needs descriptions of devices that are made for one host",
+            "leave the flag out, or run what needs the device in a container",
+        )
     arguments, script, summary = _arguments(stage, run)
+    mounts = lower_mounts(stage, run)
     step = graph.Run(
         parent=stage.tip,
         arguments=arguments,
-        environment=tuple(f"{name}={value}" for name, value in stage.variables.items()),
+        environment=_environment(stage, mounts),
         directory=stage.directory,
         user=stage.config.user,
         network=cast("graph.Network", run.network or "default"),
         script=script,
         proxies=stage.build.proxies,
+        mounts=mounts,
+        security=cast("graph.Security", run.security or "sandbox"),
+        declared=tuple(stage.arguments),
     )
-    stage.step(step, stage.label(run, addition=summary, is_command=True), run.span)
+    hidden = [mount.env for mount in mounts if isinstance(mount, SecretMount) and mount.env is not None]
+    stage.step(step, stage.label(run, addition=summary, is_command=True, hidden=hidden), run.span)
     in_force = {name: stage.variables.get(name, value) for name, value in stage.arguments.items()}
     stage.record(history.run(arguments, in_force), has_layer=True)
 
 
-def _refuse(run: Run) -> None:
-    if run.mounts:
-        raise run.mounts[0].span.unsupported("RUN: --mount is not built", "copy what the command needs with COPY")
-    if run.security == "insecure":
-        raise run.span.narrow("--security").unsupported("RUN: --security=insecure is not built", "leave the flag out")
-    if run.devices:
-        raise run.span.narrow("--device").unsupported("RUN: --device is not built", "leave the flag out")
+def _environment(stage: Stage, mounts: tuple[Mount, ...]) -> tuple[str, ...]:
+    """The variables in force; where an SSH agent is mounted, the one that its clients look at."""
+    sockets = [mount.target for mount in mounts if isinstance(mount, AgentMount)]
+    agent = {AGENT_SOCKET: sockets[0]} if sockets and AGENT_SOCKET not in stage.variables else {}
+    return tuple(f"{name}={value}" for name, value in {**stage.variables, **agent}.items())
 
 
 def _arguments(stage: Stage, run: Run) -> tuple[tuple[str, ...], graph.InlineFile | None, str]:

@@ -15,10 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bennu.build.contents import content_digest
+from bennu.build.contents import content_digest, mount_digest
 from bennu.build.contexts import Contexts
 from bennu.build.file_digests import FileDigests
-from bennu.build.graph import Base, Copy, Graph, Local, MakeDirectory, Run, Step, Vertex, parent_of, reads_of
+from bennu.build.graph import Base, Copy, Excerpt, Graph, Local, MakeDirectory, Run, Step, Vertex, parent_of, reads_of
+from bennu.build.keys import base_identity, sorted_mounts
+from bennu.build.listings import listed
+from bennu.build.mounts import BindMount, CacheMount
 from bennu.build.source import MissingSource, Selection, SourceTree
 from bennu.config import Settings
 from bennu.digest import Digest, digest_of
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from bennu.build.dating import Dates
     from bennu.build.destinations import Say
     from bennu.build.running import Runner
+    from bennu.build.secrets import Grants
     from bennu.build.solver import Emit
 
 
@@ -50,6 +54,7 @@ class StepExecutor:
         graph: Graph,
         contexts: Contexts,
         epoch: int | None,
+        grants: Grants,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -61,9 +66,11 @@ class StepExecutor:
         self._contexts = contexts
         self._steps = [vertex.step for vertex in graph.vertices]
         self._epoch = epoch
+        self._grants = grants
         self._spans = {vertex.step: vertex.span for vertex in graph.vertices}
         self._labels = [vertex.label for vertex in graph.vertices]
-        self._selections: dict[tuple[Copy, int, tuple[str, ...]], Selection] = {}
+        self._selections: dict[tuple[Copy | Excerpt, int, tuple[str, ...]], Selection] = {}
+        self._taken: dict[str, Callable[[], bytes]] = {}
 
     @property
     def walked(self) -> int:
@@ -85,19 +92,44 @@ class StepExecutor:
 
     def content(self, step: Step, vertex: int, tree: CommittedSnapshot | None) -> Digest:
         """The content that a step takes from a vertex; ``tree`` is None for a directory of whoever builds."""
-        assert isinstance(step, Copy)
         with _placed(self._spans.get(step)):
+            if isinstance(step, Excerpt):
+                selection = self._excerpt(step)
+                digests = self._contexts.digests(self._local(vertex))
+                return self._noted(mount_digest(selection, digests, is_root=step.path == "/"), [selection], digests)
+            if isinstance(step, Run):
+                assert tree is not None
+                return self._mounted_content(step, vertex, tree)
+            assert isinstance(step, Copy)
             if tree is None:
                 found = [self._selected(step, *group) for group in _groups(step) if group[0] == vertex]
-                return _content(found, self._contexts.digests(self._local(vertex)))
+                digests = self._contexts.digests(self._local(vertex))
+                return self._noted(_content(found, digests), found, digests)
             from bennu.build.trees import in_trees
 
             def keyed(roots: tuple[Path, ...]) -> Digest:
                 source = SourceTree(roots[0], what=self._name_of(vertex), keeps_owners=True)
                 found = [source.select(paths, step.exclude) for index, paths in _groups(step) if index == vertex]
-                return _content(found, FileDigests(None, ""))
+                digests = FileDigests(None, "")
+                return self._noted(_content(found, digests), found, digests, is_passing=True)
 
             return in_trees(self._settings, (self._snapshots.mounts(tree),), keyed)
+
+    def listing(self, content: str) -> bytes | None:
+        """What a step took, by the digest of the whole, as ``records`` stores it."""
+        taken = self._taken.get(content)
+        return None if taken is None else taken()
+
+    def _noted(
+        self, content: Digest, found: list[Selection], digests: FileDigests, *, is_passing: bool = False
+    ) -> Digest:
+        """Remember what a content is made of; ``is_passing``: it cannot be looked at later."""
+        if is_passing:
+            body = listed(found, digests)
+            self._taken[content] = lambda: body
+        else:
+            self._taken[content] = lambda: listed(found, digests)
+        return content
 
     def _selected(self, step: Copy, vertex: int, paths: tuple[str, ...]) -> Selection:
         """What a COPY takes from a directory of whoever builds: looked at once, for its key and for its files."""
@@ -105,6 +137,30 @@ class StepExecutor:
         if key not in self._selections:
             self._selections[key] = self._contexts.tree(self._local(vertex)).select(paths, step.exclude)
         return self._selections[key]
+
+    def _excerpt(self, step: Excerpt) -> Selection:
+        """What a RUN mounts of a directory of whoever builds, looked at once too."""
+        key = (step, step.vertex, (step.path,))
+        if key not in self._selections:
+            self._selections[key] = self._contexts.tree(self._local(step.vertex)).exact(step.path)
+        return self._selections[key]
+
+    def _mounted_content(self, step: Run, vertex: int, tree: CommittedSnapshot) -> Digest:
+        """The content of what a RUN mounts of the tree of a vertex; all of an image is known by its layers."""
+        from bennu.build.trees import in_trees
+
+        mounts = [mount for mount in sorted_mounts(step.mounts) if isinstance(mount, BindMount | CacheMount)]
+        paths = [mount.path for mount in mounts if mount.vertex == vertex]
+        below = self._steps[vertex]
+        if isinstance(below, Base) and "/" in paths:
+            return base_identity(below)
+
+        def keyed(roots: tuple[Path, ...]) -> Digest:
+            source = SourceTree(roots[0], what=self._name_of(vertex), keeps_owners=True)
+            each = [mount_digest(source.exact(path), FileDigests(None, "")) for path in paths]
+            return each[0] if len(each) == 1 else digest_of("".join(each).encode())
+
+        return in_trees(self._settings, (self._snapshots.mounts(tree),), keyed)
 
     def _local(self, vertex: int) -> str:
         """The name of the context that a vertex is."""
@@ -149,13 +205,30 @@ class StepExecutor:
             match step:
                 case Run():
                     assert runner is not None
-                    return runner.run(vertex, step, parent, output=emit, cancel=cancel, epoch=self._epoch)
+                    return runner.run(
+                        vertex,
+                        step,
+                        parent,
+                        {index: trees[index] for index in reads_of(step)},
+                        grants=self._grants,
+                        output=emit,
+                        cancel=cancel,
+                        epoch=self._epoch,
+                    )
                 case MakeDirectory():
                     from bennu.build.trees import make_directory
 
                     return make_directory(self._settings, self._snapshots, step, parent, epoch=self._epoch, say=say)
                 case Copy():
                     return self._copy(step, parent, trees, say)
+                case Excerpt():
+                    from bennu.build.excerpts import make_excerpt
+
+                    is_root = step.path == "/"
+                    selection = self._excerpt(step)
+                    return make_excerpt(
+                        self._settings, self._snapshots, selection, is_root=is_root, epoch=self._epoch, say=say
+                    )
                 case Base():
                     return self.base(step)
                 case Local():

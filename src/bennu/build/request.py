@@ -11,6 +11,8 @@ import msgspec
 from bennu.build import graph
 from bennu.build.origins import Directory, NamedOrigin, Origin, Remote, Repository
 from bennu.build.remotes import without_credentials
+from bennu.build.secrets import Grants
+from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
 from bennu.errors import Invalid
 from bennu.oci.platform import Platform
 from bennu.oci.reference import Reference
@@ -25,7 +27,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Without ``use_cache`` every step runs again, with ``fresh_stages`` those of these stages (names or numbers); where
     builds share a ``nonce``, one of them runs what is the same in several. ``epoch`` is SOURCE_DATE_EPOCH (Unix
-    seconds). ``network`` is what a RUN without ``--network`` gets.
+    seconds). ``network`` is what a RUN without ``--network`` gets, ``around`` what each gets; ``grants`` are the
+    secrets and agents that one may ask for, ``allowed`` what none may otherwise (``surroundings``).
     """
 
     context: Path | Origin
@@ -42,6 +45,9 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     nonce: bytes = b""
     epoch: int | None = None
     network: graph.Network = "default"
+    around: graph.Surroundings = graph.Surroundings()
+    allowed: tuple[str, ...] = ()
+    grants: Grants = Grants()
 
     @property
     def origin(self) -> Origin:
@@ -70,7 +76,7 @@ class Built(msgspec.Struct, frozen=True):
     """
 
     image: Image
-    warnings: tuple[graph.Warning, ...]
+    warnings: tuple[Warning, ...]
     steps: int
     ran: int
     walked: int

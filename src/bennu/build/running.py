@@ -9,27 +9,39 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bennu.build.graph import SCRIPTS, Run, Vertex
+from bennu.build.mounting import Mounter
+from bennu.build.secrets import Grants
+from bennu.build.surroundings import HOST_GATEWAY
 from bennu.build.trees import clamp_times, mounted
 from bennu.config import Settings
 from bennu.errors import BennuError, Failed
 from bennu.host import files, process
 from bennu.host.files import read_in_root
+from bennu.runtime import capabilities
 from bennu.runtime.networks import DEFAULT, Networks
 from bennu.runtime.oneshot import Output, Surroundings, run_once
-from bennu.runtime.spec import MountPoint, Process
+from bennu.runtime.spec import DEFAULT_SHM_BYTES, MountPoint, Process, Rlimit
 from bennu.runtime.users import User, resolve_user
 from bennu.store.base import ActiveSnapshot, CommittedSnapshot
 from bennu.store.snapshots import Snapshots
 
 TAIL_LINES: Final = 20
 CANCELLED: Final = 137
+LOOPBACK: Final = "127.0.0.1"
 _OWNER: Final = "build-"
+
+
+class Sandboxed(NamedTuple):
+    """A RUN as the runtime takes it: what is executed, and what surrounds it."""
+
+    process: Process
+    surroundings: Surroundings
 
 
 class Runner:
@@ -39,21 +51,28 @@ class Runner:
         self._settings = settings
         self._snapshots = snapshots
         self._networks = networks
+        self._mounter = Mounter(settings, snapshots)
 
     def run(
         self,
         vertex: Vertex,
         step: Run,
         parent: CommittedSnapshot | None,
+        trees: Mapping[int, CommittedSnapshot],
         *,
+        grants: Grants,
         output: Output,
         cancel: threading.Event,
         epoch: int | None,
     ) -> CommittedSnapshot:
-        """The tree that the process leaves; ``Failed`` with its status and last lines if that is not 0."""
+        """The tree that the process leaves, with the mounts that it reads from ``trees`` and asks of ``grants``.
+
+        ``Failed`` with its status and last lines if that is not 0.
+        """
         active = self._snapshots.prepare(parent)
         try:
-            self._execute(vertex, step, active, output, cancel)
+            with self.sandboxed(vertex, step, active, trees, grants=grants, output=output, cancel=cancel) as sandboxed:
+                self._execute(vertex, active, sandboxed, output, cancel)
             if epoch is not None:
                 clamp_times(self._snapshots.directory(active), epoch)
             return self._snapshots.commit(active)
@@ -61,35 +80,82 @@ class Runner:
             self._snapshots.discard(active)
             raise
 
-    def _execute(
-        self, vertex: Vertex, step: Run, active: ActiveSnapshot, output: Output, cancel: threading.Event
-    ) -> None:
-        tail = _Tail(output)
-        rootfs = self._snapshots.mounts(active)
+    @contextmanager
+    def sandboxed(
+        self,
+        vertex: Vertex,
+        step: Run,
+        active: ActiveSnapshot,
+        trees: Mapping[int, CommittedSnapshot],
+        *,
+        grants: Grants,
+        output: Output,
+        cancel: threading.Event,
+    ) -> Iterator[Sandboxed]:
+        """What a step runs in on ``active``, for the block: its network, mounts and caches are there as long."""
         user = self._user(step, active)
-        what = Process(
-            args=step.arguments,
-            env=_environment(step, user),
-            cwd=step.directory,
-            uid=user.uid,
-            gid=user.gid,
-            additional_gids=tuple(dict.fromkeys((user.gid, *user.additional_gids))),
-        )
-        with self._network(step) as network, self._script(step) as mounts:
-            around = Surroundings(network=network, hostname="buildkitsandbox", mounts=mounts)
-            try:
-                status = run_once(
-                    self._settings,
-                    rootfs,
-                    what,
-                    surroundings=around,
-                    output=tail.take,
-                    cancel=cancel,
-                    input=step.input.encode(),
-                )
-            except Failed as error:
-                reasons = () if any(line and line in error.message for line in tail.lines()) else (error.message,)
-                raise failure(vertex, step, error.status, (*tail.lines(), *error.tail, *reasons)) from error
+        is_open = step.security == "insecure"
+        owner = f"pid {os.getpid()} ({vertex.label})"
+
+        def say(line: str) -> None:
+            output("stderr", f"{line}\n".encode())
+
+        with ExitStack() as stack:
+            mounts = self._mounter.mounted(step, trees, grants, owner=owner, say=say, cancel=cancel)
+            mounted = stack.enter_context(mounts)
+            network, gateway = stack.enter_context(self._network(step))
+            script = stack.enter_context(self._script(step))
+            what = Process(
+                args=step.arguments,
+                env=_environment(step, user, mounted.environment),
+                cwd=step.directory,
+                uid=user.uid,
+                gid=user.gid,
+                additional_gids=tuple(dict.fromkeys((user.gid, *user.additional_gids))),
+                capabilities=capabilities.of_mask(process.capability_mask()) if is_open else capabilities.DEFAULT,
+                keeps_capabilities=is_open,
+                rlimits=tuple(
+                    Rlimit(kind=f"RLIMIT_{each.name.upper()}", soft=each.soft, hard=each.hard)
+                    for each in step.around.ulimits
+                ),
+            )
+            around = Surroundings(
+                network=network,
+                hostname="buildkitsandbox",
+                mounts=(*script, *mounted.points),
+                hosts=tuple(
+                    (name, gateway if address == HOST_GATEWAY else address) for name, address in step.around.hosts
+                ),
+                shm_bytes=step.around.shm_bytes or DEFAULT_SHM_BYTES,
+                confined=not is_open,
+                is_open=is_open,
+            )
+            yield Sandboxed(what, around)
+
+    def _execute(
+        self,
+        vertex: Vertex,
+        active: ActiveSnapshot,
+        sandboxed: Sandboxed,
+        output: Output,
+        cancel: threading.Event,
+    ) -> None:
+        step = vertex.step
+        assert isinstance(step, Run)
+        tail = _Tail(output)
+        try:
+            status = run_once(
+                self._settings,
+                self._snapshots.mounts(active),
+                sandboxed.process,
+                surroundings=sandboxed.surroundings,
+                output=tail.take,
+                cancel=cancel,
+                input=step.input.encode(),
+            )
+        except Failed as error:
+            reasons = () if any(line and line in error.message for line in tail.lines()) else (error.message,)
+            raise failure(vertex, step, error.status, (*tail.lines(), *error.tail, *reasons)) from error
         if cancel.is_set():
             raise Failed("cancelled", status=CANCELLED)
         if status:
@@ -114,17 +180,16 @@ class Runner:
             yield (MountPoint(target=SCRIPTS, source=str(directory), options=("rbind", "ro", "nosuid", "nodev")),)
 
     @contextmanager
-    def _network(self, step: Run) -> Iterator[str]:
-        if step.network != "default":
-            yield step.network
-            return
-        if self._networks is None:
-            yield "host"
+    def _network(self, step: Run) -> Iterator[tuple[str, str]]:
+        """The network of a step, and the address at which it reaches this host."""
+        if step.network != "default" or self._networks is None:
+            yield ("host" if step.network == "default" else step.network, LOOPBACK)
             return
         self._networks.ensure(DEFAULT)
         owner = f"{_OWNER}{os.getpid()}-{process.start_time(os.getpid())}-{os.urandom(4).hex()}"
         try:
-            yield str(self._networks.attach(DEFAULT, owner).netns)
+            attachment = self._networks.attach(DEFAULT, owner)
+            yield str(attachment.netns), attachment.gateway
         finally:
             self._networks.detach(owner)
 
@@ -163,10 +228,14 @@ def failure(vertex: Vertex, step: Run, status: int, tail: tuple[str, ...]) -> Fa
     )
 
 
-def _environment(step: Run, user: User) -> tuple[str, ...]:
-    names = {item.partition("=")[0] for item in step.environment}
-    home = () if "HOME" in names else (f"HOME={user.home}",)
-    return (*step.environment, *(item for item in step.proxies if item.partition("=")[0] not in names), *home)
+def _environment(step: Run, user: User, secrets: Mapping[str, str]) -> tuple[str, ...]:
+    """The step's variables; a secret takes the place of one of its name, wherever that came from."""
+    found = dict(item.split("=", 1) for item in step.environment)
+    for item in step.proxies:
+        name, _, value = item.partition("=")
+        found.setdefault(name, value)
+    found.setdefault("HOME", user.home)
+    return tuple(f"{name}={value}" for name, value in {**found, **secrets}.items())
 
 
 def _text(root: Path, path: str) -> str:

@@ -46,6 +46,14 @@ class Result(msgspec.Struct, frozen=True):
     tree: CommittedSnapshot | None = None
 
 
+class Known(msgspec.Struct, frozen=True):
+    """What a step was found or run by: its number in this build, its keys, and the identity of its result."""
+
+    number: int
+    keys: tuple[Key, ...]
+    identity: Digest
+
+
 class Executor(Protocol):
     """Runs steps. ``builder`` has the real one; tests have one in memory."""
 
@@ -140,6 +148,14 @@ class Solver:
             raise self._failure
         self._cache.touch(self.used)
         return answer
+
+    def known(self) -> dict[int, Known]:
+        """The steps that were looked at, by vertex."""
+        return {
+            index: Known(number, tuple(task.keys), task.result.identity)
+            for index, number in self._numbers.items()
+            if (task := self._tasks[index]).result is not None
+        }
 
     def _attempt(self, results: Collection[int]) -> dict[int, CommittedSnapshot]:
         try:

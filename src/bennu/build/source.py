@@ -143,6 +143,13 @@ class SourceTree:
                 items += filter(None, found)
         return Selection(items, self.keeps_owners, str(self.root))
 
+    def exact(self, path: str) -> Selection:
+        """What stands at one path, in which nothing is a wildcard. ``MissingSource``."""
+        source = posixpath.normpath("/" + path).lstrip("/")
+        with files.directory(self.root) as fd:
+            item = self._item(fd, source, _NO_RULES, path, chosen=True)
+        return Selection([] if item is None else [item], self.keeps_owners, str(self.root))
+
     def _matches(self, root: int, source: str) -> Iterator[str]:
         start, _ = split_wildcards(source)
         pattern = Pattern(source)

@@ -6,21 +6,34 @@ reference.
 
 from __future__ import annotations
 
-from bennu.cli.command import Arg, operand, option, switch
-from bennu.cli.values import assignment, listed
+from bennu.cli.command import PROFILE, PROJECT_NAME, Arg, operand, option, switch
+from bennu.cli.values import assignment, host_address, listed, size_bytes, ulimit
 
 SOURCE: tuple[Arg, ...] = (
     operand(
-        "CONTEXT", complete="directory",
+        "CONTEXT", complete="directory", required=False,
         help="Where COPY and ADD find files: a directory, a URL, a Git repository, - for standard input",
     ),
-    option("-f", "--file", metavar="FILE", help="The Dockerfile; - for standard input", complete="file"),
+    option(
+        "-f", "--file", metavar="FILE", dest="files", repeatable=True, complete="file",
+        help="The Dockerfile; - for standard input. Without a CONTEXT: a Compose file",
+    ),
     option(
         "--build-context", metavar="NAME=ORIGIN", dest="build_contexts", repeatable=True, complete="directory",
         help="What NAME means in FROM and --from: a path, URL, docker-image://NAME, oci-layout://PATH[:TAG]",
     ),
 )  # fmt: skip
 """Where the Dockerfile and its files come from."""
+
+SERVICES: tuple[Arg, ...] = (
+    option(
+        "--service", metavar="NAME", dest="services", help="Build this service of the Compose file", repeatable=True,
+        complete="service",
+    ),
+    PROJECT_NAME._replace(environ=None),  # the variable may be set where a CONTEXT is given
+    PROFILE,
+)  # fmt: skip
+"""What of a Compose file is built, where no CONTEXT is given."""
 
 STEPS: tuple[Arg, ...] = (
     option(
@@ -40,6 +53,27 @@ STEPS: tuple[Arg, ...] = (
 )  # fmt: skip
 """What the steps get, and which of them run."""
 
+SANDBOX: tuple[Arg, ...] = (
+    option(
+        "--secret", metavar="id=ID,src=FILE", dest="secrets", repeatable=True,
+        help="Give a secret to the steps that mount it: id=ID,src=FILE or id=ID,env=VARIABLE",
+    ),
+    option(
+        "--ssh", metavar="ID[=PATH]", dest="agents", repeatable=True,
+        help="Give an SSH agent to the steps that mount it: default, or its socket, or keys",
+    ),
+    option("--add-host", metavar="NAME:ADDRESS", dest="hosts", help="Another line of /etc/hosts", repeatable=True,
+           convert=host_address),
+    option("--ulimit", metavar="NAME=SOFT[:HARD]", dest="ulimits", help="Resource limit", repeatable=True,
+           convert=ulimit),
+    option("--shm-size", metavar="BYTES", help="Size of /dev/shm", convert=size_bytes),
+    option(
+        "--allow", metavar="PRIVILEGE", dest="allowed", repeatable=True, choices=("network.host", "security.insecure"),
+        help="Let the Dockerfile ask for it: security.insecure for RUN --security=insecure",
+    ),
+)  # fmt: skip
+"""What a RUN finds around it."""
+
 RESULT: tuple[Arg, ...] = (
     option("-t", "--tag", metavar="NAME", dest="tags", help="Name the image", repeatable=True, complete="image"),
     option("--label", metavar="K=V", dest="labels", help="Add a label", repeatable=True, convert=assignment),
@@ -56,4 +90,4 @@ SHOWN: tuple[Arg, ...] = (
 )  # fmt: skip
 """What is said while it goes on."""
 
-FLAGS: tuple[Arg, ...] = (*SOURCE, *RESULT, *STEPS, *SHOWN)
+FLAGS: tuple[Arg, ...] = (*SOURCE, *SERVICES, *RESULT, *STEPS, *SANDBOX, *SHOWN)

@@ -10,41 +10,76 @@ from bennu.cli.context import Context
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bennu.build.graph import Surroundings
     from bennu.build.origins import Origin
     from bennu.build.request import BuildRequest
+    from bennu.build.secrets import Grants
 
 
 def request(args: Arguments, context: Context) -> BuildRequest:
     """The build that the flags describe. Standard input is read here as far as it is the Dockerfile."""
     from pathlib import Path
 
+    import msgspec
+
     from bennu.build.origins import Directory, parse_named
-    from bennu.build.request import BuildRequest
     from bennu.oci.reference import parse_name
 
-    origin, text = _context(args, context)
+    file = next(iter(args.files), None)
+    origin, text = _context(args, file, context)
     dockerfile: Path | None = None
-    if args.file not in {None, "-"}:
-        dockerfile = (
-            _dockerfile(Path(args.file), Path(origin.path)) if isinstance(origin, Directory) else Path(args.file)
-        )
-    return BuildRequest(
+    if file not in {None, "-"}:
+        dockerfile = _dockerfile(Path(file), Path(origin.path)) if isinstance(origin, Directory) else Path(file)
+    return msgspec.structs.replace(
+        common(args, context),
         context=origin,
         contexts=dict(parse_named(word) for word in args.build_contexts),
         dockerfile=dockerfile,
         text=text,
         names=tuple(parse_name(tag) for tag in args.tags),
+        target=args.target,
+    )
+
+
+def common(args: Arguments, context: Context) -> BuildRequest:
+    """What the flags say of any image: a build of an empty context, to be given its own."""
+    from bennu.build.origins import NoFiles
+    from bennu.build.request import BuildRequest
+
+    return BuildRequest(
+        context=NoFiles(),
         build_args=_assigned(args.build_args, context),
         labels={name: value or "" for name, value in args.labels},
-        target=args.target,
         use_cache=not args.no_cache,
         fresh_stages=tuple(stage for stages in args.fresh_stages for stage in stages),
         epoch=source_date_epoch(context),
         network=args.network,
+        around=_surroundings(args),
+        allowed=args.allowed,
+        grants=_grants(args, context),
     )
 
 
-def _context(args: Arguments, context: Context) -> tuple[Origin, bytes | None]:
+def _surroundings(args: Arguments) -> Surroundings:
+    from bennu.build.graph import Surroundings
+    from bennu.build.surroundings import address, limit
+
+    return Surroundings(
+        hosts=tuple((name, address(name, place)) for name, place in args.hosts),
+        ulimits=tuple(limit(*each) for each in args.ulimits),
+        shm_bytes=args.shm_size or None,
+    )
+
+
+def _grants(args: Arguments, context: Context) -> Grants:
+    from bennu.build.secrets import Grants, parse_agent, parse_secret
+
+    secrets = [parse_secret(word, context.environ) for word in args.secrets]
+    agents = [parse_agent(word, context.environ) for word in args.agents]
+    return Grants({each.id: each for each in secrets}, {each.id: each for each in agents}, context.environ)
+
+
+def _context(args: Arguments, file: str | None, context: Context) -> tuple[Origin, bytes | None]:
     """Where the context comes from, and the Dockerfile's text where standard input is it."""
     from pathlib import Path
 
@@ -53,18 +88,18 @@ def _context(args: Arguments, context: Context) -> tuple[Origin, bytes | None]:
     from bennu.errors import NotFound, Usage
 
     if args.context == "-":
-        if args.file == "-":
+        if file == "-":
             raise Usage("standard input cannot be both the context and the Dockerfile", "give one of them as a path")
         opened = opened_stream(_typed(context, "the context or the Dockerfile"))
         if not isinstance(opened, bytes):
             return opened, None
-        if args.file is not None:
+        if file is not None:
             raise Usage(
-                f"standard input is no tar archive, so it is the Dockerfile, and so is --file {args.file!r}",
+                f"standard input is no tar archive, so it is the Dockerfile, and so is --file {file!r}",
                 "leave one of them out",
             )
         return NoFiles(), opened
-    text = _typed(context, "the Dockerfile").read() if args.file == "-" else None
+    text = _typed(context, "the Dockerfile").read() if file == "-" else None
     if Path(args.context).is_dir():
         return Directory(args.context), text
     remote = parse_remote(args.context)

@@ -11,27 +11,19 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from bennu.cli.command import Arg, Arguments, option, switch
-from bennu.cli.values import assignment, count, duration_seconds, positive, size_bytes
+from bennu.cli.values import (
+    assignment,
+    count,
+    duration_seconds,
+    host_address,
+    positive,
+    size_bytes,
+    ulimit,
+)
 
 if TYPE_CHECKING:
     from bennu.runtime.options import ContainerOptions, MountOption
     from bennu.runtime.spec import Rlimit
-
-
-def _ulimit(word: str) -> tuple[str, int, int]:
-    name, _, values = word.partition("=")
-    soft, _, hard = values.partition(":")
-    try:
-        return name, int(soft), int(hard or soft)
-    except ValueError:
-        raise ValueError("is not NAME=SOFT[:HARD]") from None
-
-
-def _host(word: str) -> tuple[str, str]:
-    name, separator, address = word.partition("=") if "=" in word else word.partition(":")
-    if not name or not separator or not address:
-        raise ValueError("is not NAME:ADDRESS")
-    return name, address.strip("[]")
 
 
 FLAGS: tuple[Arg, ...] = (
@@ -52,14 +44,15 @@ FLAGS: tuple[Arg, ...] = (
     option("-h", "--hostname", metavar="NAME", help="Host name"),
     option("-l", "--label", metavar="K=V", dest="labels", help="Set a label", convert=assignment, repeatable=True),
     option("--network", "--net", metavar="NETWORK", help="none, host, bridge or a network's name"),
-    option("--add-host", metavar="NAME:ADDRESS", help="Another line of /etc/hosts", convert=_host, repeatable=True),
+    option("--add-host", metavar="NAME:ADDRESS", help="Another line of /etc/hosts", convert=host_address,
+           repeatable=True),
     option("--dns", metavar="ADDRESS", help="Name server", repeatable=True),
     switch("--read-only", help="Mount the root file system read-only"),
     option("-m", "--memory", metavar="BYTES", help="Limit of memory", convert=size_bytes),
     option("--cpus", metavar="NUMBER", help="Limit of processor cores", convert=positive),
     option("--pids-limit", metavar="NUMBER", help="Limit of processes", convert=int),
     option("--shm-size", metavar="BYTES", help="Size of /dev/shm", convert=size_bytes),
-    option("--ulimit", metavar="NAME=SOFT[:HARD]", help="Resource limit", convert=_ulimit, repeatable=True),
+    option("--ulimit", metavar="NAME=SOFT[:HARD]", help="Resource limit", convert=ulimit, repeatable=True),
     option("--sysctl", metavar="K=V", help="Kernel parameter of the container's namespaces", convert=assignment,
            repeatable=True),
     option("--restart", metavar="POLICY", help="no; services of a Compose file have the others"),

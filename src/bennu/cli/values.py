@@ -76,3 +76,21 @@ def assignment(word: str) -> tuple[str, str | None]:
     if not name:
         raise ValueError("has no name before the '='")
     return name, value if equals else None
+
+
+def ulimit(word: str) -> tuple[str, int, int]:
+    """``NAME=SOFT[:HARD]`` in three; -1 is unlimited."""
+    name, _, values = word.partition("=")
+    soft, _, hard = values.partition(":")
+    try:
+        return name, int(soft), int(hard or soft)
+    except ValueError:
+        raise ValueError("is not NAME=SOFT[:HARD]") from None
+
+
+def host_address(word: str) -> tuple[str, str]:
+    """``NAME:ADDRESS`` or ``NAME=ADDRESS`` in two; brackets around an IPv6 address are taken away."""
+    name, separator, address = word.partition("=") if "=" in word else word.partition(":")
+    if not name or not separator or not address:
+        raise ValueError("is not NAME:ADDRESS")
+    return name, address.strip("[]")

@@ -213,6 +213,12 @@ def is_alive(pid: int, started: int | None = None) -> bool:
     return now is not None and (started is None or now == started)
 
 
+def capability_mask() -> int:
+    """The capabilities that this process may use, as the kernel's bit set."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        return next(int(line.split()[1], 16) for line in status if line.startswith("CapPrm:"))
+
+
 def boot_id() -> str:
     """The identity of this boot of the kernel: what was written in another boot went through the disk."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

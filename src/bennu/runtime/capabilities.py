@@ -33,6 +33,11 @@ ALL: Final = tuple(
 )  # fmt: skip
 
 
+def of_mask(mask: int) -> tuple[str, ...]:
+    """The capabilities of a bit set as the kernel writes it (proc(5), ``CapPrm``): ``ALL`` is in the bits' order."""
+    return tuple(name for bit, name in enumerate(ALL) if mask >> bit & 1)
+
+
 def chosen(add: Iterable[str] = (), drop: Iterable[str] = ()) -> tuple[str, ...]:
     """The set after additions and drops: ``ALL`` is possible in both, a named one wins over it. ``Invalid`` if unknown.
 

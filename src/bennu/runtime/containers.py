@@ -27,7 +27,7 @@ from bennu.host.files import remove_tree
 from bennu.runtime import bundles, exits
 from bennu.runtime.naming import numbered_name, random_name
 from bennu.runtime.oci_runtime import state_root
-from bennu.runtime.options import ContainerImage, ContainerOptions, MountOption
+from bennu.runtime.options import SHARED_NETWORK, ContainerImage, ContainerOptions, MountOption
 from bennu.runtime.places import Place, cgroup_prefix
 from bennu.runtime.records import ID_BYTES, SHORT, Record, Records, check_name
 from bennu.runtime.resolve import command_of, working_directory

@@ -24,7 +24,7 @@ import msgspec
 
 from bennu.config import Settings
 from bennu.host import cgroups, files, process, syscalls
-from bennu.host.mounts import Mount, attach
+from bennu.host.mounts import Mount, Tmpfs, attach
 from bennu.runtime import etc_files, oci_runtime, private_mounts, seccomp
 from bennu.runtime.bundles import temporary_bundle
 from bennu.runtime.oci_runtime import OciRuntime
@@ -85,6 +85,7 @@ def run_once(
         sandbox = Sandbox(
             cgroup=name,
             network=around.network,
+            rootfs=str(bundle / "rootfs"),
             readonly=around.readonly,
             hostname="" if around.network == "host" and not around.hostname else around.hostname,
             limits=around.limits,
@@ -128,7 +129,8 @@ class _Call(msgspec.Struct, frozen=True):
         place.mkdir()
         mounts = tuple(_like_target(root, point) for point in private_mounts.attached(place, self.points))
         document = self.document(mounts)
-        (self.bundle / "config.json").write_bytes(msgspec.json.encode(document))
+        self._seal()
+        (self._sealed / "config.json").write_bytes(msgspec.json.encode(document))
         kept = _KERNEL - {mount.target for mount in mounts}
         with stubs(root, [target for target in _targets(document["mounts"]) if target[0] not in kept]):
             status = self._run()
@@ -136,9 +138,20 @@ class _Call(msgspec.Struct, frozen=True):
             raise oci_runtime.not_started(self.runtime.name, reason)
         return status
 
+    @property
+    def _sealed(self) -> Path:
+        return self.bundle / "sealed"
+
+    def _seal(self) -> None:
+        """Keep off the disk what the environment is written into: the bundle, and the runtime's copy in its state."""
+        self.runtime.root.mkdir(parents=True, exist_ok=True)
+        self._sealed.mkdir()
+        for place in (self._sealed, self.runtime.root):
+            attach(Tmpfs(mode=0o700), place)
+
     def _run(self) -> int:
         log = ("--log", str(self.bundle / "log"), "--log-format", "json")
-        program, *rest = self.runtime.argv("run", "--bundle", str(self.bundle), self.name)
+        program, *rest = self.runtime.argv("run", "--bundle", str(self._sealed), self.name)
         argv = [program, *log, *rest]
         if self.runtime.is_crun:
             _enter_pid_namespace()

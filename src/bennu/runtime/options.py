@@ -20,6 +20,9 @@ REPLICA: Final = "bennu.replica"
 RELEASE: Final = "bennu.release"
 SET: Final = "bennu.set"
 
+SHARED_NETWORK: Final = "container:"
+"""Before a container's ID, as ``network``: that container's network and no other."""
+
 DEFAULT_STOP_SECONDS: Final = 10.0
 DEFAULT_LOG_BYTES: Final = 16 << 20
 
@@ -55,9 +58,9 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """All that can be asked of a container besides its image and its name.
 
     ``env`` items are ``K=V`` (it replaces the image's value) or ``K`` (it removes it). ``network``: ``none``, ``host``,
-    a network's name, ``container:ID`` for that of another container (all of its ID), None for the default one. ``hosts_file``: a file that all replicas of a project share, mounted
-    as /etc/hosts. ``interactive``: standard input stays open. ``attended``: ``run`` waits for it and removes it
-    itself where ``auto_remove`` is set. ``log_bytes`` is the size at which the log is rotated.
+    a network's name, ``container:ID`` for that of another container (all of its ID), None for the default one.
+    ``hosts_file``: a file that all replicas of a project share, mounted as /etc/hosts. ``interactive``: standard input
+    stays open. ``attended``: ``run`` waits for it and removes it itself where ``auto_remove`` is set. ``log_bytes`` is the size at which the log is rotated.
     """
 
     command: tuple[str, ...] | None = None

@@ -22,6 +22,7 @@ from bennu.host.files import directory, make_directories_in_root, read_in_root, 
 from bennu.host.mounts import Overlay, attach
 from bennu.runtime import conmon, etc_files, oci_runtime, resolve, seccomp, users
 from bennu.runtime.oci_runtime import OciRuntime
+from bennu.runtime.options import SHARED_NETWORK
 from bennu.runtime.places import Place
 from bennu.runtime.records import Record
 from bennu.runtime.spec import MountPoint, Process, Sandbox, oci_spec
