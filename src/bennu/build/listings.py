@@ -1,0 +1,76 @@
+"""Listings: what a step took from a tree, file by file, so that ``bennu why`` can name those that changed.
+
+A listing is a compressed row an entry: path, mode, owner, and the start of the content's digest (or a link's target).
+Paths start at the root of the tree that the files come from. ``records`` stores listings.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from bennu.build.file_digests import FileDigests
+from bennu.build.source import Selection
+
+DETAIL_BYTES: Final = 8
+"""Enough of a digest to tell two contents of one path apart."""
+_LEVEL: Final = 1
+
+
+class File(msgspec.Struct, frozen=True):
+    """What a listing has of one entry. ``detail`` is the start of a file's digest, or a link's target."""
+
+    mode: int
+    owner: tuple[int, int]
+    detail: bytes
+
+
+Listing = Mapping[str, File]
+_Row = tuple[str, int, tuple[int, int], bytes]
+
+
+def listed(selections: Sequence[Selection], digests: FileDigests) -> bytes:
+    """The listing of what was taken from one tree, as ``records`` stores it. Paths start at the tree's root."""
+    return packed(entry for selection in selections for entry in _entries(selection, digests))
+
+
+def _entries(selection: Selection, digests: FileDigests) -> Iterator[tuple[str, int, tuple[int, int], bytes]]:
+    start = len(selection.root.rstrip("/")) + 1
+    for item in selection.items:
+        for entry in item.entries:
+            status = entry.status
+            mode = status.st_mode
+            if stat.S_ISDIR(mode) and not entry.target:
+                continue  # its contents are taken, not itself
+            detail = b""
+            if stat.S_ISREG(mode):
+                detail = digests.given[entry.path][:DETAIL_BYTES]
+            elif stat.S_ISLNK(mode):
+                detail = os.fsencode(os.readlink(entry.path))
+            owner = (status.st_uid, status.st_gid) if selection.keeps_owners else (0, 0)
+            yield entry.path[start:], mode, owner, detail
+
+
+def packed(entries: Iterable[_Row]) -> bytes:
+    """A listing as it is stored: rows of path, mode, owner and detail, sorted by path."""
+    rows = [
+        b"%s\0%o\0%d:%d\0%s" % (os.fsencode(path), mode, *owner, detail.hex().encode())
+        for path, mode, owner, detail in sorted(entries)
+    ]
+    return zlib.compress(b"\n\0".join(rows), _LEVEL)
+
+
+def unpacked(body: bytes) -> Listing:
+    """A stored listing by path."""
+    found: dict[str, File] = {}
+    for row in zlib.decompress(body).split(b"\n\0"):
+        if row:
+            path, mode, owner, detail = row.split(b"\0")
+            uid, gid = owner.split(b":")
+            found[os.fsdecode(path)] = File(int(mode, 8), (int(uid), int(gid)), bytes.fromhex(detail.decode()))
+    return found
