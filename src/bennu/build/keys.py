@@ -41,6 +41,7 @@ SCRATCH: Final = Digest("sha256:" + "0" * 64)
 
 NO_FIELDS: Final[Mapping[str, str]] = {
     "Run.parent": "its identity is a field",
+    "Run.declared": "it says for people which variables are build arguments",
     "Run.proxies": "they say how to reach the network, not what is there",
     "Copy.parent": "its identity is a field",
     "MakeDirectory.parent": "its identity is a field",

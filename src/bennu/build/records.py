@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
 
+from bennu.build.listings import Listing, unpacked
 from bennu.digest import Digest
 from bennu.store.database import Database
 
@@ -62,17 +63,6 @@ class BuildRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     use_cache: bool = True
     fresh: tuple[int, ...] = ()
     file: str = ""
-
-
-class File(msgspec.Struct, frozen=True):
-    """What a listing has of one entry. ``detail`` is the start of a file's digest, or a link's target."""
-
-    mode: int
-    owner: tuple[int, int]
-    detail: bytes
-
-
-Listing = Mapping[str, File]
 
 
 class BuildRecords:
@@ -132,7 +122,7 @@ class BuildRecords:
     def listing(self, content: str) -> Listing | None:
         """What was taken, by path, where it is still known."""
         row = self._database.one("SELECT body FROM listings WHERE content = ?", (content,))
-        return None if row is None else _unpacked(row["body"])
+        return None if row is None else unpacked(row["body"])
 
     def has_listing(self, content: str) -> bool:
         """Whether a listing is stored."""
@@ -145,24 +135,3 @@ class BuildRecords:
     def _read(self, row: sqlite3.Row) -> BuildRecord:
         record = msgspec.json.decode(zlib.decompress(row["body"]), type=BuildRecord)
         return msgspec.structs.replace(record, id=row["id"])
-
-
-def packed(entries: Iterable[tuple[str, int, tuple[int, int], bytes]]) -> bytes:
-    """A listing as it is stored: rows of path, mode, owner and detail, sorted by path."""
-    lines = [
-        b"%s\0%o\0%d:%d\0%s" % (path.encode("utf-8", "surrogateescape"), mode, *owner, detail.hex().encode())
-        for path, mode, owner, detail in sorted(entries)
-    ]
-    return zlib.compress(b"\n\0".join(lines), _LEVEL)
-
-
-def _unpacked(body: bytes) -> Listing:
-    found: dict[str, File] = {}
-    for line in zlib.decompress(body).split(b"\n\0"):
-        if line:
-            path, mode, owner, detail = line.split(b"\0")
-            uid, gid = owner.split(b":")
-            found[path.decode("utf-8", "surrogateescape")] = File(
-                int(mode, 8), (int(uid), int(gid)), bytes.fromhex(detail.decode())
-            )
-    return found

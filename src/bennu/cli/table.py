@@ -42,7 +42,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("config", "Check the Compose file and print it resolved"),
     ),
     "Images": (
-        Row("build", "Build an image from a Dockerfile", ("image build",)),
+        Row("build", "Build an image from a Dockerfile, or those of a Compose file", ("image build",)),
+        Row("why", "Say why the steps of a build ran again"),
         Row("builder du", "Show what the build cache takes on the disk"),
         Row("builder prune", "Remove the build cache"),
         Row("images", "List images", ("image ls", "image list")),
