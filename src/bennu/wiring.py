@@ -7,7 +7,7 @@ nothing below imports this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -17,12 +17,12 @@ from bennu.digest import Digest
 if TYPE_CHECKING:
     from bennu.build.builder import Builder
     from bennu.build.progress import Listener
+    from bennu.build.request import BuildRequest, Built
     from bennu.build.running import Runner
     from bennu.build.storage import CacheStorage
-    from bennu.compose.model import Build
     from bennu.deploy.apply import Deployer
     from bennu.deploy.history import History
-    from bennu.deploy.images import MakeImage
+    from bennu.deploy.images import MakeImages, Wanted
     from bennu.engine.embedded.engine import EmbeddedEngine
     from bennu.runtime.containers import Containers
     from bennu.store.archive_loader import Loader
@@ -248,24 +248,36 @@ class Fleet(Runtime):
         found = self.images.find(name)
         return None if found is None else found.manifest
 
-    def image_maker(self, *, use_cache: bool, epoch: int | None, listener: Listener) -> MakeImage:
-        """What builds the images of a fleet file."""
-        from pathlib import Path
+    def image_maker(self, prototype: BuildRequest, listener: Listener) -> MakeImages:
+        """What builds the images of a fleet file, as ``build_services`` does."""
 
-        from bennu.build.request import BuildRequest
-        from bennu.oci.reference import parse_name
-
-        def make(service: str, build: Build, names: tuple[str, ...]) -> Digest:
-            del service
-            request = BuildRequest(
-                context=Path(build.context),
-                dockerfile=Path(build.dockerfile_path),
-                names=tuple(parse_name(name) for name in names),
-                build_args=build.args,
-                target=build.target,
-                use_cache=use_cache,
-                epoch=epoch,
-            )
-            return self.builder.build(request, listener).image.manifest
+        def make(wanted: Mapping[str, Wanted]) -> dict[str, Digest]:
+            return {
+                name: built.image.manifest for name, built in self.build_services(wanted, prototype, listener).items()
+            }
 
         return make
+
+    def build_services(
+        self, wanted: Mapping[str, Wanted], prototype: BuildRequest, listener: Listener
+    ) -> dict[str, Built]:
+        """Build images of a fleet file, all at once. ``prototype`` is what they have in common: its arguments win."""
+        from pathlib import Path
+
+        import msgspec
+
+        from bennu.build.batch import build_all
+        from bennu.oci.reference import parse_name
+
+        requests = {
+            name: msgspec.structs.replace(
+                prototype,
+                context=Path(each.build.context),
+                dockerfile=Path(each.build.dockerfile_path),
+                names=tuple(parse_name(name) for name in each.names),
+                build_args={**each.build.args, **prototype.build_args},
+                target=each.build.target,
+            )
+            for name, each in wanted.items()
+        }
+        return build_all(self.builder.build, requests, listener)

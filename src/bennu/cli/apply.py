@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from bennu.cli.command import PROJECT, YES, Arguments, Command, option, switch
+from bennu.cli.command import PROFILE, PROJECT, YES, Arguments, Command, option, switch
 from bennu.cli.context import Context
-from bennu.cli.fleet import DEADLINES, PROFILE, author, load_project, roll_out, wake_agent
+from bennu.cli.fleet import DEADLINES, author, load_project, roll_out, wake_agent
 from bennu.cli.human import clock
 
 if TYPE_CHECKING:
@@ -91,26 +91,18 @@ def run(args: Arguments, context: Context) -> int:
 
 
 def build_images(fleet: Fleet, project: Project, args: Arguments, context: Context) -> dict[str, Digest]:
-    """The image of each service, built where the file says so."""
-    from bennu.build.logs import BuildLogs
-    from bennu.build.progress import together
-    from bennu.cli.build_progress import renderer
+    """The image of each service, built where the file says so, all at once."""
+    from bennu.build.origins import NoFiles
+    from bennu.build.request import BuildRequest
+    from bennu.cli.build_progress import watched
     from bennu.cli.build_request import source_date_epoch
     from bennu.deploy.images import resolve_images
 
     if args.no_build:
         return resolve_images(project, fleet.find_image, None)
-    shown = renderer(args.progress, context)
-    with BuildLogs(context.settings) as logs:
-        make = fleet.image_maker(
-            use_cache=not args.no_cache,
-            epoch=source_date_epoch(context),
-            listener=together(logs, shown),
-        )
-        try:
-            return resolve_images(project, fleet.find_image, make)
-        finally:
-            shown.close()
+    prototype = BuildRequest(context=NoFiles(), use_cache=not args.no_cache, epoch=source_date_epoch(context))
+    with watched(args.progress, context) as listener:
+        return resolve_images(project, fleet.find_image, fleet.image_maker(prototype, listener))
 
 
 def show_plan(plan: Plan, args: Arguments, context: Context) -> int:

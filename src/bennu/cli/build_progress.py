@@ -10,12 +10,14 @@ import codecs
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from bennu.cli.build_screen import Screen, frame
 
 if TYPE_CHECKING:
-    from bennu.build.progress import Event
+    from bennu.build.progress import Event, Listener
     from bennu.cli.context import Context
 
 REFRESH_SECONDS = 0.1
@@ -27,6 +29,25 @@ def renderer(kind: str, context: Context) -> Plain | Terminal | RawJson | Quiet:
     if kind in {"auto", "tty"}:
         return Terminal(context) if context.can_draw(context.stderr) else Plain(context.stderr)
     return {"plain": Plain, "rawjson": RawJson, "quiet": Quiet}[kind](context.stderr)
+
+
+@contextmanager
+def watched(kind: str, context: Context) -> Iterator[Listener]:
+    """A listener that shows builds and keeps what their steps write; an error of the block says where that is."""
+    from bennu.build.logs import BuildLogs
+    from bennu.build.progress import together
+    from bennu.errors import Failed
+
+    shown = renderer(kind, context)
+    with BuildLogs(context.settings) as logs:
+        try:
+            yield together(logs, shown)
+        except Failed as error:
+            if logs.broken is not None and logs.path(logs.broken).exists():
+                error.hint = f"its whole output is in {logs.path(logs.broken)}"
+            raise
+        finally:
+            shown.close()
 
 
 class Quiet:

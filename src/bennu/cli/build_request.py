@@ -110,7 +110,10 @@ def _context(args: Arguments, file: str | None, context: Context) -> tuple[Origi
                 f"`bennu build - < {args.context}` builds from an archive, `bennu build -f {args.context} .` from a "
                 "Dockerfile",
             )
-        raise NotFound(f"context {args.context!r} is not a directory")
+        raise NotFound(
+            f"context {args.context!r} is not a directory",
+            f"`bennu build --service {args.context}` builds a service of the Compose file",
+        )
     return remote, text
 
 

@@ -145,14 +145,23 @@ GLOBAL: tuple[Arg, ...] = (
 )
 """Taken by every verb, and before the verb."""
 
+PROJECT_NAME: Arg = option(
+    "-p", "--project-name", metavar="NAME", dest="project", help="Project name", environ="COMPOSE_PROJECT_NAME"
+)
+
 PROJECT: tuple[Arg, ...] = (
     option(
         "-f", "--file", metavar="FILE", dest="files", help="Compose file", repeatable=True, environ="COMPOSE_FILE",
         complete="file",
     ),
-    option("-p", "--project-name", metavar="NAME", dest="project", help="Project name", environ="COMPOSE_PROJECT_NAME"),
+    PROJECT_NAME,
 )  # fmt: skip
 """For the verbs of a fleet: ``arguments=(*PROJECT, ...)``. Also taken before such a verb, as in ``docker compose``."""
+
+PROFILE: Arg = option(
+    "--profile", metavar="NAME", dest="profiles", help="Take this profile's services too", repeatable=True
+)
+"""For the verbs that can do with some of a Compose file's services."""
 
 FORMAT: Arg = option("--format", metavar="FORMAT", help="json, table, or a template such as '{{.Name}}'")
 """For verbs that print records; ``bennu.cli.output`` renders what it says."""

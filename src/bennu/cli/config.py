@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bennu.cli.command import PROJECT, Arguments, Command, option, switch
+from bennu.cli.command import PROFILE, PROJECT, Arguments, Command, option, switch
 from bennu.cli.context import Context
-from bennu.cli.fleet import PROFILE
 
 if TYPE_CHECKING:
     from bennu.compose.model import Project

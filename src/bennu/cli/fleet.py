@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from bennu.compose.model import Project
     from bennu.deploy.apply import Outcome
 
-PROFILE = option("--profile", metavar="NAME", dest="profiles", help="Take this profile's services too", repeatable=True)
-
 WAIT = option(
     "--wait", metavar="TIME", help="How long to wait for another deploy of the project", default=0.0,
     convert=duration_seconds,

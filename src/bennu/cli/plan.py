@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bennu.cli.apply import BUILDING, build_images, show_plan
-from bennu.cli.command import PROJECT, Arguments, Command, option, switch
+from bennu.cli.command import PROFILE, PROJECT, Arguments, Command, option, switch
 from bennu.cli.context import Context
-from bennu.cli.fleet import PROFILE, author, load_project
+from bennu.cli.fleet import author, load_project
 
 COMMAND = Command(
     "plan",

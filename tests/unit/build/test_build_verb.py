@@ -102,7 +102,9 @@ def test_json_is_all_that_json_says(context):
 @pytest.mark.parametrize(
     ("words", "message", "status"),
     [
-        ((), "'build' needs CONTEXT", 64),
+        (("-f", "one", "-f", "two", "{context}"), "--file is given 2 times", 64),
+        (("--service", "web", "{context}"), "--service is about a Compose file", 64),
+        (("-p", "shop", "{context}"), "--project-name is about a Compose file", 64),
         (("nowhere",), "context 'nowhere' is not a directory", 1),
         (("{context}/Dockerfile",), "is a file, not a directory", 1),
         (("-",), "standard input is empty", 1),

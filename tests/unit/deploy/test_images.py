@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from bennu.compose.model import Build, Place, Project, Service
-from bennu.deploy.images import resolve_images
+from bennu.deploy.images import Wanted, resolve_images, wanted_images
 from bennu.deploy.release import resolve
 from bennu.digest import Digest, digest_of
 from bennu.errors import Invalid, NotFound
@@ -17,11 +19,11 @@ def found(name: str) -> Digest | None:
 
 class Builder:
     def __init__(self) -> None:
-        self.calls: list[tuple[str, str, tuple[str, ...]]] = []
+        self.calls: list[dict[str, Wanted]] = []
 
-    def __call__(self, service: str, section: Build, names: tuple[str, ...]) -> Digest:
-        self.calls.append((service, section.context, names))
-        return digest_of(f"built {section.context} {section.args}".encode())
+    def __call__(self, wanted: Mapping[str, Wanted]) -> dict[str, Digest]:
+        self.calls.append(dict(wanted))
+        return {name: digest_of(f"built {each.build.context}".encode()) for name, each in wanted.items()}
 
 
 def project(**services: Service) -> Project:
@@ -43,7 +45,12 @@ def test_equal_sections_are_built_once_and_named_for_all():
         found,
         builder,
     )
-    assert builder.calls == [("web", "/a", ("shop-web", "mine:1")), ("other", "/b", ("shop-other",))]
+    assert builder.calls == [
+        {
+            "web": Wanted(("web", "worker"), section, ("shop-web", "mine:1")),
+            "other": Wanted(("other",), Build(context="/b"), ("shop-other",)),
+        }
+    ]
     assert images["web"] == images["worker"] != images["other"]
     assert images["db"] == digest_of(b"postgres")
 
@@ -55,6 +62,41 @@ def test_without_building_it_has_to_be_there():
         resolve_images(project(web=Service(name="web", build=Build(context="/a"), image="nowhere:1")), found, None)
     assert (caught.value.file, caught.value.line, caught.value.column) == ("compose.yaml", 3, 12)
     assert "--no-build" in caught.value.hint
+
+
+def test_some_services_are_built_for_themselves():
+    services = {
+        "web": Service(name="web", build=Build(context="/a")),
+        "worker": Service(name="worker", build=Build(context="/a")),
+        "db": Service(name="db", image="postgres"),
+    }
+    assert wanted_images(project(**services), ["worker", "db", "worker"]) == {
+        "worker": Wanted(("worker",), Build(context="/a"), ("shop-worker",))
+    }
+    with pytest.raises(NotFound, match="service 'wep'") as caught:
+        wanted_images(project(**services), ["wep"])
+    assert caught.value.hint == "its services are web, worker, db"
+
+
+def test_a_service_may_run_what_another_one_builds():
+    services = {
+        "job": Service(name="job", image="shop-web:latest"),
+        "web": Service(name="web", build=Build(context="/a")),
+        "same": Service(name="same", image="no/built", build=Build(context="/b")),
+        "tail": Service(name="tail", image="no/built"),
+    }
+    builder = Builder()
+    images = resolve_images(project(**services), found, builder)
+    assert images["job"] == images["web"] == digest_of(b"built /a")
+    assert images["tail"] == images["same"] == digest_of(b"built /b")
+
+
+def test_nothing_is_built_where_an_image_is_missing():
+    builder = Builder()
+    services = {"web": Service(name="web", build=Build(context="/a")), "db": Service(name="db", image="none")}
+    with pytest.raises(Invalid):
+        resolve_images(project(**services), found, builder)
+    assert builder.calls == []
 
 
 def test_an_image_that_nobody_builds():
