@@ -220,15 +220,15 @@ def test_ignored_files_are_not_there(builds):
 
 
 def test_a_file_that_changes_while_it_is_copied_is_refused(builds, monkeypatch):
-    from bennu.host import files
+    from bennu.build import writing
 
-    copy_range = files.copy_range
+    copy = writing._copy
 
     def copy_and_edit(source: int, target: int, size_bytes: int) -> None:
-        copy_range(source, target, size_bytes)
+        copy(source, target, size_bytes)
         (builds.context / "a.txt").write_text("changed")
 
-    monkeypatch.setattr(files, "copy_range", copy_and_edit)
+    monkeypatch.setattr(writing, "_copy", copy_and_edit)
     with pytest.raises(Invalid, match="changed while it was copied"):
         builds.build("FROM box\nCOPY a.txt /\n")
     monkeypatch.undo()

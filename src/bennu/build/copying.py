@@ -1,11 +1,10 @@
 """COPY and ADD: a selection written into the mounted tree of a step, by Docker's rules.
 
 A directory gives its contents; a file goes to the destination's name, or into it where that is a directory or ends with
-a slash. Links in the destination itself are followed (``destinations``); below it nothing is. What is in the way is
-replaced, except that files and directories do not replace each other. Hard links within one selection stay hard links.
-Owners: a context's files are root's, another tree's keep theirs; ``--chown`` and ``--chmod`` set all, made parents
-included. Times are the sources' in whole seconds; SOURCE_DATE_EPOCH, where it is given, is the time of everything.
-Source of the rules: the Dockerfile reference, and what BuildKit does where it says nothing.
+a slash. Links in the destination itself are followed (``destinations``). Owners: a context's files are root's, another
+tree's keep theirs; ``--chown`` and ``--chmod`` set all, made parents included. SOURCE_DATE_EPOCH, where it is given, is
+the time of everything. Source of the rules: the Dockerfile reference, and what BuildKit does where it says nothing.
+``writing`` writes what was found.
 """
 
 from __future__ import annotations
@@ -13,29 +12,21 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from bennu.build import destinations
-from bennu.build.contents import portable_xattrs
 from bennu.build.destinations import Say, owner_named
 from bennu.build.graph import Copy, InlineFile
-from bennu.build.source import Entry, Item, Selection, Status
-from bennu.errors import Conflict, Invalid, Unsupported
+from bennu.build.source import Entry, Item, Selection
+from bennu.build.writing import Appearance, Own, Target, Writer, clear
+from bennu.errors import Invalid, Unsupported
 from bennu.host import files
 
 INLINE_MODE: Final = 0o644
 _MAGIC: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _TAR_MAGIC_AT: Final = 257
-
-
-class Appearance(NamedTuple):
-    """What ``--chown`` and ``--chmod`` ask for, and the time to set (Unix seconds); None leaves the source's."""
-
-    owner: tuple[int, int] | None = None
-    mode: int | None = None
-    epoch: int | None = None
 
 
 def appearance(step: Copy, root: Path, epoch: int | None, say: Say) -> Appearance:
@@ -52,9 +43,14 @@ def appearance(step: Copy, root: Path, epoch: int | None, say: Say) -> Appearanc
     return Appearance(owner, mode, epoch)
 
 
-def copy(selections: Iterable[Selection], step: Copy, root: Path, epoch: int | None, say: Say) -> None:
-    """Write selections, then the inline files, into the tree mounted at ``root``; see the module."""
-    copier = _Copier(step, appearance(step, root, epoch, say))
+def copy(
+    selections: Iterable[Selection], step: Copy, root: Path, epoch: int | None, say: Say, *, layers: Own | None = None
+) -> None:
+    """Write selections, then the inline files, into the tree mounted at ``root``; see the module.
+
+    ``layers`` says of what that is an overlay, where it is one.
+    """
+    copier = _Copier(step, appearance(step, root, epoch, say), Target(root, layers))
     with files.directory(root) as fd:
         copier.run(fd, selections)
 
@@ -62,10 +58,10 @@ def copy(selections: Iterable[Selection], step: Copy, root: Path, epoch: int | N
 class _Copier:
     """One COPY into one tree."""
 
-    def __init__(self, step: Copy, look: Appearance) -> None:
+    def __init__(self, step: Copy, look: Appearance, tree: Target) -> None:
         self._step = step
         self._look = look
-        self._linked: dict[tuple[int, int], str] = {}
+        self._tree = tree
 
     def run(self, root: int, selections: Iterable[Selection]) -> None:
         """Write the selections, then the inline files."""
@@ -87,12 +83,12 @@ class _Copier:
             directory, name = self._place(root, item.name)
             entries = [item.entries[0]._replace(target=name)]
         with self._directory(root, directory) as fd:
-            _Writer(fd, self._look, self._linked, keeps_owners=keeps_owners).contents(entries)
+            Writer(self._tree, fd, self._look, keeps_owners=keeps_owners).contents(entries)
 
     def _inline(self, root: int, file: InlineFile) -> None:
         directory, name = self._place(root, file.name)
         with self._directory(root, directory) as fd:
-            _clear(fd, name)
+            clear(fd, name)
             mode = INLINE_MODE if self._look.mode is None else self._look.mode
             target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=fd)
             with open(target, "wb") as stream:
@@ -116,132 +112,6 @@ class _Copier:
         # --chmod counts for directories on the way as for mkdir(2) under the usual umask, as in BuildKit
         mode = destinations.DIRECTORY_MODE if look.mode is None else look.mode & 0o777 & ~0o022
         return destinations.directory(root, path, owner=look.owner, mode=mode, epoch=look.epoch)
-
-
-class _Writer:
-    """Writes entries into one open directory; ``linked`` remembers where files with several names went."""
-
-    def __init__(self, fd: int, look: Appearance, linked: dict[tuple[int, int], str], *, keeps_owners: bool) -> None:
-        self._top = fd
-        self._look = look
-        self._linked = linked
-        self._keeps = keeps_owners
-        self._open: list[tuple[str, int, Entry]] = []
-
-    def contents(self, entries: list[Entry]) -> None:
-        """Write entries, which come directories first; each one's parent is the top or came before."""
-        try:
-            for entry in entries:
-                parent, _, name = entry.target.rpartition("/")
-                self._leave(parent)
-                fd = self._open[-1][1] if self._open else self._top
-                if entry.is_directory:
-                    self._enter(fd, name, entry)
-                else:
-                    self._write(fd, name, entry)
-        finally:
-            self._leave(None)
-
-    def _leave(self, parent: str | None) -> None:
-        """Close directories until the parent is the innermost; their times are set last, when nothing is added."""
-        while self._open and self._open[-1][0] != parent:
-            _, fd, entry = self._open.pop()
-            self._dress(fd, entry)
-            os.close(fd)
-
-    def _enter(self, fd: int, name: str, entry: Entry) -> None:
-        try:
-            os.mkdir(name, 0o700, dir_fd=fd)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-                raise Invalid(f"directory {entry.target!r} cannot replace a file of the same name") from None
-        child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-        self._open.append((entry.target, child, entry))
-
-    def _write(self, fd: int, name: str, entry: Entry) -> None:
-        status = entry.status
-        _clear(fd, name)
-        mode = status.st_mode
-        if stat.S_ISREG(mode):
-            if status.st_nlink > 1 and self._link(fd, name, entry):
-                return
-            self._file(fd, name, entry)
-            return
-        if stat.S_ISLNK(mode):
-            os.symlink(os.readlink(entry.path), name, dir_fd=fd)
-        else:
-            os.mknod(name, mode, status.st_rdev, dir_fd=fd)
-            os.chmod(name, self._mode(status), dir_fd=fd)
-        uid, gid = self._owner(status)
-        os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
-        os.utime(name, ns=self._times(status), dir_fd=fd, follow_symlinks=False)
-
-    def _link(self, fd: int, name: str, entry: Entry) -> bool:
-        inode = (entry.status.st_dev, entry.status.st_ino)
-        first = self._linked.get(inode)
-        if first is None:
-            self._linked[inode] = os.path.join(os.readlink(f"/proc/self/fd/{fd}"), name)
-            return False
-        os.link(first, name, dst_dir_fd=fd, follow_symlinks=False)
-        return True
-
-    def _file(self, fd: int, name: str, entry: Entry) -> None:
-        source = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            target = os.open(
-                name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd
-            )
-            try:
-                if entry.status.st_size:
-                    files.copy_range(source, target, entry.status.st_size)
-                if not self._keeps:
-                    _refuse_changed(source, entry)
-                self._dress(target, entry)
-            finally:
-                os.close(target)
-        finally:
-            os.close(source)
-
-    def _dress(self, fd: int, entry: Entry) -> None:
-        status = entry.status
-        uid, gid = self._owner(status)
-        os.fchown(fd, uid, gid)
-        os.fchmod(fd, self._mode(status))
-        if self._keeps:
-            for key, value in portable_xattrs(entry):
-                with suppress(OSError):  # a file system without this kind of attribute
-                    os.setxattr(fd, key, value)
-        os.utime(fd, ns=self._times(status))
-
-    def _owner(self, status: Status) -> tuple[int, int]:
-        if self._look.owner is not None:
-            return self._look.owner
-        return (status.st_uid, status.st_gid) if self._keeps else (0, 0)
-
-    def _mode(self, status: Status) -> int:
-        return stat.S_IMODE(status.st_mode) if self._look.mode is None else self._look.mode
-
-    def _times(self, status: Status) -> tuple[int, int]:
-        epoch = self._look.epoch
-        when = status.st_mtime_ns // 1_000_000_000 if epoch is None else epoch
-        return (when * 1_000_000_000, when * 1_000_000_000)
-
-
-def _refuse_changed(source: int, entry: Entry) -> None:
-    # what is recorded under a content's key has to be that content, also when somebody saves a file just now
-    now, then = os.fstat(source), entry.status
-    if (now.st_mtime_ns, now.st_ctime_ns, now.st_size) != (then.st_mtime_ns, then.st_ctime_ns, then.st_size):
-        raise Conflict(f"{entry.path!r} changed while it was copied", "build again")
-
-
-def _clear(fd: int, name: str) -> None:
-    """Make room for a file. ``Invalid`` where a directory is in the way."""
-    try:
-        os.unlink(name, dir_fd=fd)
-    except FileNotFoundError:
-        return
-    except IsADirectoryError:
-        raise Invalid(f"file {name!r} cannot replace a directory of the same name") from None
 
 
 def _is_archive(entry: Entry) -> bool:

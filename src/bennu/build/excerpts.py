@@ -15,7 +15,7 @@ from typing import Final
 from bennu.build import graph
 from bennu.build.copying import copy
 from bennu.build.destinations import Say
-from bennu.build.source import Selection
+from bennu.build.source import Selection, Status
 from bennu.build.trees import clamp_times, mounted
 from bennu.config import Settings
 from bennu.store.base import CommittedSnapshot
@@ -52,7 +52,7 @@ def make_excerpt(
         raise
 
 
-def _dress(directory: Path, status: os.stat_result, selection: Selection, epoch: int | None) -> None:
+def _dress(directory: Path, status: Status, selection: Selection, epoch: int | None) -> None:
     """A directory's own appearance, which a copy of its contents does not bring along."""
     owner = (status.st_uid, status.st_gid) if selection.keeps_owners else (0, 0)
     os.chown(directory, *owner)

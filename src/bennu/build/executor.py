@@ -253,28 +253,32 @@ class StepExecutor:
     ) -> CommittedSnapshot:
         from bennu.build.copying import copy
         from bennu.build.trees import clamp_times, in_trees
+        from bennu.build.writing import Own
 
         read = [vertex for vertex in reads_of(step) if vertex in trees]
 
         def write(roots: tuple[Path, ...]) -> None:
             sources = {
                 vertex: SourceTree(root, what=self._name_of(vertex), keeps_owners=True)
-                for vertex, root in zip(read, roots[1:], strict=True)
+                for vertex, root in zip(read, roots[1:], strict=False)
             }
+            layers = None if parent is None else Own(own, roots[-1])
             selections = (
                 sources[vertex].select(paths, step.exclude)
                 if vertex in sources
                 else self._selected(step, vertex, paths)
                 for vertex, paths in _groups(step)
             )
-            copy(selections, step, roots[0], self._epoch, say)
+            copy(selections, step, roots[0], self._epoch, say, layers=layers)
 
         active = self._snapshots.prepare(parent)
+        own = self._snapshots.directory(active)
         try:
-            mounts = [self._snapshots.mounts(trees[vertex]) for vertex in read]
+            below = () if parent is None else (parent,)
+            mounts = [self._snapshots.mounts(tree) for tree in (*(trees[vertex] for vertex in read), *below)]
             in_trees(self._settings, (self._snapshots.mounts(active), *mounts), write)
             if self._epoch is not None:
-                clamp_times(self._snapshots.directory(active), self._epoch)
+                clamp_times(own, self._epoch)
             return self._snapshots.commit(active)
         except BaseException:
             self._snapshots.discard(active)
