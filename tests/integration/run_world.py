@@ -107,8 +107,8 @@ def fill(tree: Path, files: dict[str, str]) -> None:
 
 
 @contextmanager
-def world(settings: Settings) -> Iterator[World]:
-    with Runtime(settings) as runtime:
+def world(settings: Settings, kind: type[Runtime] = Runtime) -> Iterator[World]:
+    with kind(settings) as runtime:
         made = World(settings, runtime)
         try:
             yield made
