@@ -11,6 +11,7 @@ from bennu.dockerfile.source import Span
 from bennu.errors import BennuError, Invalid, NotFound
 from bennu.oci.image_config import chain_ids
 from bennu.oci.platform import Platform
+from bennu.oci.reference import parse_reference
 
 if TYPE_CHECKING:
     from bennu.store.archive_loader import Loader
@@ -36,6 +37,8 @@ class BaseImages:
             image = self._images.find(name, platform)
         except NotFound as error:  # an index without an image for the platform
             raise span.invalid(error.message, "build for one of these, or load the image for it too") from error
+        except Invalid as error:  # no reference at all
+            raise span.invalid(error.message, _lowered(name) or error.hint) from error
         if image is None:
             raise span.invalid(
                 f"image {name!r} is not in the store",
@@ -57,3 +60,12 @@ class BaseImages:
             raise BennuError(f"OCI layout {layout.path!r}: {error.strerror}") from error
         self._layouts[layout, platform] = image
         return image
+
+
+def _lowered(name: str) -> str | None:
+    """The hint for a name that is a reference in lower case."""
+    try:
+        parse_reference(name.lower())
+    except Invalid:
+        return None
+    return f"did you mean {name.lower()}?"

@@ -6,6 +6,7 @@ in BuildKit. ``SETTINGS`` is the table that ``lowering`` reads.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -37,7 +38,7 @@ from bennu.oci import image_config
 from bennu.oci.image_config import NOTHING
 
 _PROTOCOLS: Final = ("tcp", "udp", "sctp")
-_PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_PORTS: Final = re.compile(r"(\+?[0-9]{1,18})(?:-(\+?[0-9]{1,18}))?")
 _SIGNALS: Final = frozenset(
     (
         *(
@@ -112,7 +113,7 @@ def _expose(stage: Stage, expose: Expose) -> None:
 
 def _ports(expose: Expose, text: str) -> list[str]:
     """``80``, ``80/udp``, ``8000-8010/tcp`` as ``PORT/PROTOCOL``; a host's address and port before it mean nothing."""
-    *host, port = text.split(":")
+    *host, port = text.rsplit(":", 2)
     numbers, _, protocol = port.partition("/")
     place = expose.span.narrow(text)
     if (protocol.lower() or "tcp") not in _PROTOCOLS:
@@ -120,11 +121,34 @@ def _ports(expose: Expose, text: str) -> list[str]:
             f"EXPOSE: unknown protocol '{protocol}' of the port '{text}'",
             spelling.hint(protocol, _PROTOCOLS, f"it is one of {', '.join(_PROTOCOLS)}"),
         )
-    found = None if host and host[-1] and not _PORTS.fullmatch(host[-1]) else _PORTS.fullmatch(numbers)
-    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
-    if last < first or last > 0xFFFF:
+    address, host_port = host[0] if len(host) == 2 else "", host[-1] if host else ""
+    if address and not _is_address(address):
+        raise place.invalid(f"EXPOSE: '{address}' is no IP address", f"write the container's port alone: {port}")
+    found = _range(numbers)
+    beside = found if not host_port else _range(host_port)
+    if found is None or beside is None:
         raise place.invalid(f"EXPOSE: '{text}' is no port", "write one such as 80, 53/udp or 8000-8010")
-    return [f"{number}/{protocol.lower() or 'tcp'}" for number in range(first, last + 1)]
+    if len(found) > 1 and len(found) != len(beside):
+        raise place.invalid(f"EXPOSE: the ranges of '{text}' are not of one length", f"write {port} alone")
+    return [f"{number}/{protocol.lower() or 'tcp'}" for number in found]
+
+
+def _range(text: str) -> range | None:
+    """A port, or a range of them, all within 0 to 65535."""
+    found = _PORTS.fullmatch(text)
+    if found is None:
+        return None
+    first, last = int(found[1]), int(found[2] or found[1])
+    return range(first, last + 1) if first <= last <= 0xFFFF else None
+
+
+def _is_address(text: str) -> bool:
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        ipaddress.ip_address(inner)
+    except ValueError:
+        return False
+    return "%" not in inner
 
 
 def _healthcheck(stage: Stage, check: Healthcheck) -> None:
@@ -169,7 +193,7 @@ def _shell(stage: Stage, shell: Shell) -> None:
 def _stop_signal(stage: Stage, instruction: StopSignal) -> None:
     signal = stage.expanded(instruction).signal
     name = signal.upper().removeprefix("SIG")
-    is_number = re.fullmatch(r"[+-]?[0-9]+", signal) is not None and int(signal) != 0
+    is_number = re.fullmatch(r"[+-]?[0-9]{1,18}", signal) is not None and int(signal) != 0
     if not is_number and name not in _SIGNALS:
         raise instruction.span.narrow(instruction.signal).invalid(
             f"STOPSIGNAL: unknown signal '{signal}'", spelling.hint(name, sorted(_SIGNALS), "write one such as SIGTERM")

@@ -95,10 +95,18 @@ class _Putting:
         try:
             result = expand(word, self.env, options or self.options)
         except ExpansionError as error:
-            raise self.span.narrow(word).invalid(f"cannot expand '{word}': {error}") from error
+            raise self._where(word, error.offset).invalid(
+                f"cannot expand {_quoted(word, error.offset)}: {error}"
+            ) from error
         self.used |= result.used
         self.unset |= result.unset
         return result
+
+    def _where(self, word: str, offset: int) -> Span:
+        """The word; of a document, which is a word of many lines, the line."""
+        place = self.span.narrow(word)
+        begin = word.rfind("\n", 0, offset) + 1
+        return place if begin == 0 or place is self.span else place.part(begin, len(word))
 
     def text(self, word: str) -> str:
         return self.expanded(word).text
@@ -123,3 +131,9 @@ class _Putting:
             return heredoc
         text = self.expanded(heredoc.body, Options(ignore_quotes=True)).text
         return msgspec.structs.replace(heredoc, content=text, expand=False, chomp=False)
+
+
+def _quoted(word: str, offset: int) -> str:
+    """A word for a message; of one with many lines, the line."""
+    begin = word.rfind("\n", 0, offset) + 1
+    return f"'{word[begin:].partition(chr(10))[0]}'"

@@ -29,6 +29,21 @@ _ARCHITECTURES: Final = {
 _IMPLIED: Final = {("arm64", "8"), ("arm64", "v8"), ("amd64", "v1")}
 _OPERATING_SYSTEMS: Final = {"macos": "darwin"}
 
+_KNOWN_SYSTEMS: Final = frozenset(
+    (
+        *("aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl"),
+        *("netbsd", "openbsd", "plan9", "solaris", "windows", "zos"),
+    )
+)
+_KNOWN_ARCHITECTURES: Final = frozenset(
+    (
+        *("386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "loong64", "mips", "mipsle", "mips64"),
+        *("mips64le", "mips64p32", "mips64p32le", "ppc", "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x"),
+        *("sparc", "sparc64", "wasm"),
+    )
+)
+"""What a word that stands alone can mean: the names that Go knows."""
+
 
 class Platform(
     msgspec.Struct, frozen=True, omit_defaults=True, rename={"os_version": "os.version", "os_features": "os.features"}
@@ -63,7 +78,7 @@ class Platform(
 def parse_platform(text: str, default: Platform) -> Platform:
     """``OS/ARCH[/VARIANT]``, ``OS`` or ``ARCH`` alone, in normal form; what is left out comes from ``default``.
 
-    ``Invalid`` for more than three parts or characters that no platform has.
+    ``Invalid`` for more than three parts, characters that no platform has, or a word alone that is neither.
     """
     parts = text.split("/")
     if len(parts) > 3 or not all(_WORD.match(part) for part in parts):
@@ -71,8 +86,10 @@ def parse_platform(text: str, default: Platform) -> Platform:
     if len(parts) > 1:
         return Platform(parts[1], parts[0], variant=parts[2] if len(parts) > 2 else "").normalised()
     word = parts[0].lower()
-    if word in {"linux", "windows", "darwin", "macos", "freebsd"}:
+    if _OPERATING_SYSTEMS.get(word, word) in _KNOWN_SYSTEMS:
         return Platform(default.architecture, word, variant=default.variant).normalised()
+    if _ARCHITECTURES.get(word, (word,))[0] not in _KNOWN_ARCHITECTURES:
+        raise Invalid(f"platform {text!r} is no operating system and no architecture", "write it as linux/amd64")
     return Platform(word, default.os).normalised()
 
 
