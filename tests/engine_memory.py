@@ -21,6 +21,7 @@ from bennu.engine.base import (
     Drain,
     Observation,
     Prepare,
+    Propose,
     Receipt,
     RemoveProject,
     RemoveSet,
@@ -32,11 +33,14 @@ from bennu.engine.base import (
     SetSpec,
     StartSet,
     StopSet,
+    Validate,
+    WatchSet,
 )
 from bennu.errors import Conflict, Failed, NotFound
 
-Behaviour = Literal["good", "sick", "crash", "done"]
-"""Serves well; runs and never answers a probe; ends with status 3 at once; ends with status 0 (a job)."""
+Behaviour = Literal["good", "sick", "crash", "done", "ill"]
+"""Serves well; runs and never answers a probe; ends with status 3 at once; ends with status 0 (a job); serves well
+until it is watched."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Deployed:
     services: set[str] = field(default_factory=set)
     sets: dict[SetId, Kept] = field(default_factory=dict)
     active: dict[str, SetId] = field(default_factory=dict)
+    candidates: dict[str, SetId] = field(default_factory=dict)
 
 
 class MemoryEngine:
@@ -104,9 +109,11 @@ class MemoryEngine:
                 case StartSet():
                     if cancel.is_set():
                         raise Failed("cancelled", status=137)
-                    self._start(action.spec)
+                    self._start(action.spec, action.count)
                 case AwaitReady():
                     self._await(action, report, cancel)
+                case Propose() | Validate() | WatchSet():
+                    self._prove(action)
                 case Activate():
                     self._activate(action)
                 case Drain():
@@ -139,7 +146,7 @@ class MemoryEngine:
                 for index, one in self._all(kept):
                     if one is None or one.state != "running":
                         restarts = 0 if one is None else one.restarts + 1
-                        healthy = self.behave(kept.spec) == "good"
+                        healthy = self.behave(kept.spec) in {"good", "ill"}
                         kept.replicas[index] = replace(self._fresh(kept.spec), restarts=restarts, healthy=healthy)
         return 30.0
 
@@ -175,12 +182,34 @@ class MemoryEngine:
             self.volumes.setdefault(volume.name, action.project)
         self.deployed.setdefault(action.project, Deployed()).services |= action.services.keys()
 
-    def _start(self, spec: SetSpec) -> None:
+    def _prove(self, action: Propose | Validate | WatchSet) -> None:
+        match action:
+            case Propose():
+                found = self.deployed[action.project]
+                found.candidates = {spec.service.name: spec.id for spec in action.specs}
+                for spec in action.specs:
+                    found.sets.setdefault(spec.id, Kept(spec))
+            case Validate():
+                kept = self._find(action.set)
+                version = kept.spec.service.environment.get("VERSION", "")
+                wanted = [part for one in action.validations if one.http for part in one.http.contains]
+                if not all(part in version for part in wanted):
+                    raise Failed(
+                        f"validation 1 of {len(action.validations)} of set {action.set}: was answered 200 without"
+                    )
+            case WatchSet():
+                if self.behave(self._find(action.set).spec) == "ill":
+                    raise Failed(f"replica 1 of set {action.set} fell ill while it was watched")
+                for index, one in sorted(self._find(action.set).replicas.items()):
+                    if one.state == "exited":
+                        raise Failed(f"replica {index} of set {action.set} ended while it was watched")
+
+    def _start(self, spec: SetSpec, count: int) -> None:
         if spec.project not in self.deployed:
             raise NotFound(f"project {spec.project!r} is not prepared")
         kept = self.deployed[spec.project].sets.setdefault(spec.id, Kept(spec))
         kept.stopped = False
-        for index, one in self._all(kept):
+        for index, one in self._all(kept)[:count]:
             if one is None or one.state != "running":
                 kept.replicas[index] = self._fresh(spec)
 
@@ -198,7 +227,8 @@ class MemoryEngine:
             )
         if cancel.is_set():
             raise Failed("cancelled", status=137)
-        waiting = len(ended) < kept.spec.replicas if action.completed else self.behave(kept.spec) != "good"
+        count = kept.spec.replicas if action.first is None else action.first
+        waiting = len(ended) < count if action.completed else self.behave(kept.spec) == "sick"
         if waiting:
             raise Failed(
                 f"replica {kept.spec.service.name}.1 of set {kept.spec.id} did not become healthy in"
@@ -210,7 +240,7 @@ class MemoryEngine:
         kept.replicas = {
             index: replace(one, healthy=one.state == "running") for index, one in sorted(kept.replicas.items())
         }
-        report(f"{kept.spec.replicas} of {kept.spec.replicas} ready")
+        report(f"{count} of {count} ready")
 
     def _activate(self, action: Activate) -> None:
         found = self.deployed[action.project]

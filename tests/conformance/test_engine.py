@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bennu.compose.model import DependsOn, Service, Volume
+from bennu.compose.model import DependsOn, Expectation, Service, Validation, Volume
 from bennu.engine.base import (
     Activate,
     AwaitReady,
@@ -13,14 +13,17 @@ from bennu.engine.base import (
     Drain,
     Observation,
     Prepare,
+    Propose,
     RemoveProject,
     RemoveSet,
     SetId,
     StartSet,
     StopSet,
+    Validate,
+    WatchSet,
 )
 from bennu.errors import Conflict, Failed, NotFound, Unavailable
-from tests.engine_world import PROJECT, MemoryWorld, embedded
+from tests.engine_world import PORT, PROJECT, MemoryWorld, embedded
 
 
 @pytest.fixture(params=[pytest.param("embedded", marks=pytest.mark.root), "memory"])
@@ -73,13 +76,66 @@ def test_a_life(world):
         world.fetch("web")
 
 
+def answers(version: str) -> tuple[Validation, ...]:
+    return (Validation(http=Expectation(port=PORT, contains=(version,))),)
+
+
+def test_a_test_server_comes_first(world):
+    old, new = world.spec(version="1"), world.spec(version="2", replicas=3)
+    world.deploy(old)
+    world.prepare(new)
+    world.do(StartSet(spec=new, first=1))
+    world.do(AwaitReady(set=new.id, timeout_seconds=60, first=1))
+    assert world.states(new.id) == ["running"]
+    world.do(Validate(set=new.id, validations=answers("2")))
+    with pytest.raises(Failed, match="validation 1 of 1 .*was answered 200"):
+        world.do(Validate(set=new.id, validations=answers("1")))
+    assert world.fetch("web") == "1"
+    world.ready(new)
+    assert world.states(new.id) == ["running"] * 3
+    world.activate(new)
+    assert world.fetch("web") == "2"
+
+
+def test_a_proposal_moves_nothing(world):
+    old, new = world.spec(version="1"), world.spec(version="2")
+    world.deploy(old)
+    world.prepare(new)
+    world.do(StartSet(spec=new))
+    for _ in range(2):
+        world.do(Propose(project=PROJECT, specs=(new,)))
+    world.do(AwaitReady(set=new.id, timeout_seconds=60))
+    assert (world.fetch("web"), world.observe().active) == ("1", {"web": old.id})
+    world.do(StopSet(set=new.id))
+    world.do(RemoveSet(set=new.id))
+    assert world.fetch("web") == "1"
+
+
+def test_a_set_is_watched(world):
+    spec = world.spec(replicas=2)
+    world.deploy(spec)
+    world.do(WatchSet(set=spec.id, seconds=0.3))
+    cancel = threading.Event()
+    cancel.set()
+    world.do(WatchSet(set=spec.id, seconds=3600), cancel)
+    world.crash("web", 2)
+    with pytest.raises(Failed, match=r"ended .*while it was watched"):
+        world.do(WatchSet(set=spec.id, seconds=3600))
+
+
 def test_unknown_things(world):
     assert world.observe("nobody") == Observation(project="nobody")
     assert list(world.engine.logs("nobody", service=None, set_id=None, index=None, tail=5)) == []
     nobody = SetId("web-0000000000")
     for action in (RemoveProject(project="nobody", volumes=True), StopSet(set=nobody), RemoveSet(set=nobody)):
         world.do(action)
-    for action in (AwaitReady(set=nobody, timeout_seconds=1), Drain(set=nobody, timeout_seconds=1)):
+    asked = (
+        AwaitReady(set=nobody, timeout_seconds=1),
+        Drain(set=nobody, timeout_seconds=1),
+        Validate(set=nobody, validations=answers("1")),
+        WatchSet(set=nobody, seconds=1),
+    )
+    for action in asked:
         with pytest.raises(NotFound, match="web-0000000000"):
             world.do(action)
     world.prepare(world.spec())

@@ -187,6 +187,68 @@ def test_a_second_deploy_says_who_is_at_it(standing: FleetWorld):
     fleet.assert_whole(web=1, db=1)
 
 
+API = """\
+  api:
+    image: web:{version}
+    command: [httpd, -f, -p, "80", -h, /srv]
+    expose: ["80"]
+    stop_signal: SIGKILL
+"""
+
+
+def test_a_test_server_is_validated_among_the_candidates_of_its_own_release(fleet: FleetWorld):
+    def write(version: str, wanted: str) -> None:
+        asks = f'[sh, -c, "wget -qO- http://api/ | grep -qx {wanted}"]'
+        checks = (
+            f"[{{http: 'http://:80/', contains: {version}}}, {{command: {asks}}}, {{script: [./check.sh, {version}]}}]"
+        )
+        fleet.write(
+            version,
+            replicas=2,
+            web=f"    depends_on: [api]\n    x-bennu: {{validate: {checks}}}\n",
+            extra=API.format(version=version),
+        )
+
+    script = fleet.directory / "check.sh"
+    script.write_text('#!/bin/sh\necho checking $BENNU_SERVICE at $BENNU_ADDRESS\ntest "$1" != v3\n')
+    script.chmod(0o755)
+    write("v1", "v1")
+    fleet.apply()
+    write("v2", "v2")
+    fleet.apply()
+    assert fleet.serves("v2")
+    assert fleet.succeed("exec", "web.1", "wget", "-qO-", "http://api/").stdout == "v2"
+    before = fleet.observe().active
+
+    write("v3", "v2")  # whoever asks for the active set's answer gets the candidate's
+    done = fleet.bennu("apply", "--yes")
+    assert done.returncode != 0
+    assert "validation 2 of 3 of replica web.1" in done.stderr
+    assert "ended with exit status 1" in done.stderr
+    write("v3", "v3")
+    done = fleet.bennu("apply", "--yes")
+    assert done.returncode != 0
+    assert "check.sh v3 ended with exit status 1" in done.stderr
+    assert "checking web at 10." in done.stderr
+    assert fleet.observe().active == before
+    assert fleet.serves("v2")
+    fleet.assert_whole(web=2, api=1)
+
+
+def test_a_set_that_falls_over_while_it_is_watched_is_taken_back(fleet: FleetWorld):
+    fleet.write("v1", replicas=2)
+    fleet.apply()
+    before = fleet.observe().active
+    fleet.write("v2", replicas=2, web="    x-bennu: {watch: 20s}\n", command=SOON_OVER)
+    done = fleet.bennu("apply", "--yes")
+    assert done.returncode != 0
+    assert "while it was watched" in done.stderr
+    assert fleet.serves("v1")
+    assert fleet.observe().active == before
+    fleet.assert_whole(web=2)
+    assert [state for _, state in fleet.history()] == ["active", "failed"]
+
+
 COMING = """\
   api:
     image: web:v3
@@ -264,18 +326,30 @@ GOING_BACK = {State.YIELDING, State.ADOPTING, State.DRAINING, State.REVERT_SWITC
 def killing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
     base = tmp_path_factory.mktemp("killing")
     with fleet_world(Settings.from_environ({"BENNU_ROOT": str(base / "root")}), base / "project") as made:
-        made.write_with_db("v1")
+        made.write_with_db("v1", replicas=2, web=proof())
         made.apply()
         yield made
+
+
+def proof(tune: str = "", watch: str = "100ms") -> str:
+    """Lines of a service that has its test server validated and is watched; another ``tune`` is another set."""
+    proven = f"    x-bennu: {{validate: ['http://:80/'], watch: {watch}}}\n"
+    return f'{proven}    environment: {{TUNE: "{tune}"}}\n'
+
+
+SOON_OVER = '[sh, -c, "httpd -f -p 80 -h /srv & sleep 3"]'
 
 
 @pytest.mark.parametrize(("state", "moment"), MOMENTS, ids=lambda each: getattr(each, "name", each))
 def test_a_deploy_killed_anywhere_is_taken_up(killing: FleetWorld, state: State, moment: str):
     fleet = killing
     tune = f"{state.name} {moment}"
-    command = '[sh, -c, "exit 3"]' if state.name.startswith("REVERT") else None
     served = "v2" if fleet.serves("v1") else "v1"
-    fleet.write_with_db(served, tune=tune, **({"command": command} if command else {}))
+    fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune))
+    if state is State.REVERT_DRAINING:
+        fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune, "20s"), command=SOON_OVER)
+    elif state.name.startswith("REVERT"):
+        fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune), command='[sh, -c, "exit 3"]')
     program = Path(__file__).with_name("killed_deploy.py")
     others = [pid for pid in (*fleet.pids("haproxy"), fleet.agent_pid()) if pid is not None]
     died = subprocess.run(
@@ -286,10 +360,10 @@ def test_a_deploy_killed_anywhere_is_taken_up(killing: FleetWorld, state: State,
     if state in GOING_BACK and moment == "enter":
         fleet.succeed("rollback", "--yes")
     else:
-        fleet.write_with_db(served, tune=tune)
+        fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune))
         fleet.apply()
         assert fleet.serves(served)
-    fleet.assert_whole(web=1, db=1)
+    fleet.assert_whole(web=2, db=1)
     assert fleet.get() in {"v1", "v2"}
     assert fleet.agent_pid() is not None
     assert [state for _, state in fleet.history()].count("active") == 1

@@ -22,7 +22,7 @@ from bennu.deploy import plan as planning
 from bennu.deploy.history import History, Kind, Revision, RevisionState
 from bennu.deploy.plan import Plan
 from bennu.deploy.release import Release
-from bennu.deploy.rollout import COMMITTED, Cancelled, Deadlines, Done, Failed, Rollout, State
+from bennu.deploy.rollout import SWITCHED, Cancelled, Deadlines, Done, Failed, Rollout, State
 from bennu.engine.base import Action, Engine, Receipt, SetId
 from bennu.errors import BennuError, Conflict
 from bennu.host import locks
@@ -222,7 +222,7 @@ class _Run:
                 if self._cancel.is_set():
                     raise
                 self._cancel.set()
-                if self._rollout.state in COMMITTED:
+                if self._rollout.state in SWITCHED:
                     self._reporter.say("interrupted: the switch is done, so this goes on without waiting")
                 else:
                     self._reporter.say("interrupted: reverting (once more to leave at once)")

@@ -154,7 +154,7 @@ def _reasons(old: SetSpec, new: SetSpec) -> tuple[str, ...]:
         lines.append(f"image {_short(old.image)} -> {_short(new.image)}")
     if old.replicas != new.replicas:
         lines.append(f"replicas {old.replicas} -> {new.replicas}")
-    before, after = (msgspec.json.decode(canonical_json(spec.service)) for spec in (old, new))
+    before, after = (msgspec.json.decode(canonical_json(_what_counts(spec.service))) for spec in (old, new))
     for field in sorted(before.keys() | after.keys()):
         if field == "deploy":
             before_deploy = {k: v for k, v in before.get(field, {}).items() if k != "replicas"}
@@ -163,6 +163,11 @@ def _reasons(old: SetSpec, new: SetSpec) -> tuple[str, ...]:
         elif field not in {"image", "depends_on"}:
             lines.extend(_difference(field, before.get(field), after.get(field)))
     return tuple(lines) or ("made again from scratch",)
+
+
+def _what_counts(service: Service) -> Service:
+    # how a set is proven is no difference between two sets
+    return msgspec.structs.replace(service, x_bennu=msgspec.structs.replace(service.x_bennu, validate=(), watch=None))
 
 
 def _difference(path: str, before: object, after: object) -> list[str]:

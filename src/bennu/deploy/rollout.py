@@ -6,11 +6,13 @@ the same machine drives every engine and tests drive it with playbooks.
 
 Theory. Services are started in waves, in dependency order. Up to the switch nothing old is touched, with one
 exception that the plan announces: a service that writes state which its next set shares is replaced *stop-first*
-(YIELDING). A service that nothing serves yet, new or stop-first, takes the duty as soon as it is proven (ADOPTING),
-since later waves need it. All other services switch together, in one action (SWITCHING), which is the commit point: a
-failure before it reverts everything in the opposite order, a failure after it is noted and the rollout goes on. A
-rollout whose process died is taken up by ``recover``: forward if the engine has committed the switch, back if it has
-not.
+(YIELDING). Of a set that has validations only the first replica is started, its test server; what it asks of other
+services goes to the candidates of its own release (PROPOSING), and only when it has been checked (VALIDATING) does
+the rest of the set follow (COMPLETING). A service that nothing serves yet, new or stop-first, takes the duty as soon
+as it is proven (ADOPTING), since later waves need it. All other services switch together, in one action (SWITCHING),
+which is the commit point: a failure before it reverts everything in the opposite order. After it only the watch
+(WATCHING) can still take the switch back; any other failure is noted and the rollout goes on. A rollout whose process
+died is taken up by ``recover``: forward if the engine has committed the switch, back if it has not.
 
 The table ``NEXT`` is the whole machine; tests enumerate it.
 """
@@ -21,7 +23,7 @@ import enum
 from collections.abc import Callable
 from typing import Final
 
-from bennu.compose.model import Value
+from bennu.compose.model import Validation, Value
 from bennu.deploy.plan import Change, Plan
 from bennu.engine.base import (
     Action,
@@ -31,10 +33,14 @@ from bennu.engine.base import (
     Drain,
     Observation,
     Prepare,
+    Propose,
     RemoveSet,
     SetId,
+    SetSpec,
     StartSet,
     StopSet,
+    Validate,
+    WatchSet,
 )
 
 
@@ -44,16 +50,22 @@ class State(enum.Enum):
     NEW = "not begun"
     PREPARING = "preparing network, volumes and switch"
     YIELDING = "stopping the old set of a service that shares its state"
+    PROPOSING = "letting candidates see each other"
     STARTING = "starting"
     PROVING = "waiting until ready"
+    VALIDATING = "validating"
+    COMPLETING = "starting the rest"
+    PROVING_ALL = "waiting until all are ready"
     ADOPTING = "putting new services into service"
     SWITCHING = "switching"
     DRAINING = "draining"
+    WATCHING = "watching"
     RETIRING = "removing what nothing comes back to"
     REVERT_STOPPING = "reverting: stopping what was started"
     REVERT_STARTING = "reverting: starting what was stopped"
     REVERT_PROVING = "reverting: waiting until ready"
     REVERT_SWITCHING = "reverting: switching back"
+    REVERT_DRAINING = "reverting: draining"
     REVERT_REMOVING = "reverting: removing what was started"
     DONE = "done"
     REVERTED = "reverted"
@@ -64,21 +76,30 @@ NEXT: Final[dict[State, tuple[State, State]]] = {
     # state: (when all its commands are done, when one has failed)
     State.NEW: (State.PREPARING, State.PREPARING),
     State.PREPARING: (State.YIELDING, State.REVERT_STOPPING),
-    State.YIELDING: (State.STARTING, State.REVERT_STOPPING),
+    State.YIELDING: (State.PROPOSING, State.REVERT_STOPPING),
+    State.PROPOSING: (State.STARTING, State.REVERT_STOPPING),
     State.STARTING: (State.PROVING, State.REVERT_STOPPING),
-    State.PROVING: (State.ADOPTING, State.REVERT_STOPPING),
+    State.PROVING: (State.VALIDATING, State.REVERT_STOPPING),
+    State.VALIDATING: (State.COMPLETING, State.REVERT_STOPPING),
+    State.COMPLETING: (State.PROVING_ALL, State.REVERT_STOPPING),
+    State.PROVING_ALL: (State.ADOPTING, State.REVERT_STOPPING),
     State.ADOPTING: (State.SWITCHING, State.REVERT_STOPPING),  # or YIELDING, while there are waves left
     State.SWITCHING: (State.DRAINING, State.REVERT_STOPPING),
-    State.DRAINING: (State.RETIRING, State.RETIRING),
+    State.DRAINING: (State.WATCHING, State.WATCHING),
+    State.WATCHING: (State.RETIRING, State.REVERT_STOPPING),
     State.RETIRING: (State.DONE, State.DONE),
     State.REVERT_STOPPING: (State.REVERT_STARTING, State.REVERT_STARTING),
     State.REVERT_STARTING: (State.REVERT_PROVING, State.STUCK),
     State.REVERT_PROVING: (State.REVERT_SWITCHING, State.STUCK),
-    State.REVERT_SWITCHING: (State.REVERT_REMOVING, State.STUCK),
+    State.REVERT_SWITCHING: (State.REVERT_DRAINING, State.STUCK),
+    State.REVERT_DRAINING: (State.REVERT_REMOVING, State.REVERT_REMOVING),
     State.REVERT_REMOVING: (State.REVERTED, State.REVERTED),
 }
 FINAL: Final = frozenset({State.DONE, State.REVERTED, State.STUCK})
 COMMITTED: Final = frozenset({State.DRAINING, State.RETIRING, State.DONE})
+"""A failure in one of these is noted, and nothing is taken back for it."""
+SWITCHED: Final = COMMITTED | {State.WATCHING}
+"""The new sets have the traffic: nobody's wish stops the rollout any more."""
 
 
 class Deadlines(Value, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,7 +123,7 @@ class Failed(Value, frozen=True, kw_only=True):
 
 
 class Cancelled(Value, frozen=True, kw_only=True):
-    """Somebody wants it to stop. Ignored once the switch is committed."""
+    """Somebody wants it to stop. Ignored once the switch is done."""
 
     reason: str
 
@@ -125,6 +146,7 @@ class Rollout:
         self._begun: set[SetId] = set()
         self._yielded: set[SetId] = set()
         self._touched: set[str] = set()  # services whose activation may have moved
+        self._left: set[str] = set()  # services that were taken out
 
     def begin(self) -> list[Action]:
         """The first commands; none where the plan has nothing to do."""
@@ -146,6 +168,7 @@ class Rollout:
         rollout._begun = {c.new.id for c in moving if c.new and c.new.id in observation.sets}
         rollout._yielded = {c.old.id for c in moving if c.order == "stop-first" and c.old}
         rollout._touched = {c.service for c in moving if c.new and observation.active.get(c.service) == c.new.id}
+        rollout._left = {c.service for c in plan.changes if c.kind == "remove" and c.service not in observation.active}
         return rollout, rollout._enter(State.REVERT_STOPPING)
 
     @property
@@ -156,7 +179,7 @@ class Rollout:
     def handle(self, event: Event) -> list[Action]:
         """Take an answer in; the next commands, once every command under way has been answered."""
         if isinstance(event, Cancelled):
-            if self.state not in COMMITTED and not self.state.name.startswith("REVERT") and not self.is_final:
+            if self.state not in SWITCHED and not self.state.name.startswith("REVERT") and not self.is_final:
                 self.failures.append(event)
                 self._failed = True
             return []
@@ -203,22 +226,55 @@ class Rollout:
         self._yielded.update(old)
         return [StopSet(set=name) for name in old]
 
-    def _start(self) -> list[Action]:
-        specs = [c.new for c in self._in_wave("create", "replace", "repair") if c.new]
+    def _propose(self) -> list[Action]:
+        so_far = {name for wave in self.plan.waves[: self.wave + 1] for name in wave}
+        moving = [c for c in self._moving("replace") if c.order == "start-first" and c.service in so_far]
+        # what is adopted in its own wave asks for candidates until then
+        moving += [c for c in self._started() if c.kind != "repair" and c not in moving]
+        if len(moving) < 2 and not any(self._is_validated(c) for c in moving):
+            return []
+        specs = tuple(c.new for c in moving if c.new)
         self._begun.update(spec.id for spec in specs)
-        return [StartSet(spec=spec) for spec in specs]
+        return [Propose(project=self.plan.project, specs=specs)]
+
+    def _started(self) -> list[Change]:
+        return [c for c in self._in_wave("create", "replace", "repair") if c.new]
+
+    def _is_validated(self, change: Change) -> bool:
+        """Has to pass validations first. A set that served before has passed them."""
+        return bool(self._validations(change)) and change.kind != "repair" and not change.returns
+
+    def _validations(self, change: Change) -> tuple[Validation, ...]:
+        service = self.plan.services.get(change.service)
+        return () if service is None else service.x_bennu.validate
+
+    def _first(self, change: Change) -> int | None:
+        return 1 if self._is_validated(change) else None
+
+    def _start(self) -> list[Action]:
+        self._begun.update(c.new.id for c in self._started() if c.new)
+        return [StartSet(spec=c.new, first=self._first(c)) for c in self._started() if c.new]
 
     def _prove(self) -> list[Action]:
-        specs = [c.new for c in self._in_wave("create", "replace", "repair") if c.new]
-        jobs = self._jobs()
-        return [
-            AwaitReady(
-                set=spec.id,
-                timeout_seconds=self.deadlines.ready_seconds,
-                completed=spec.service.name in jobs,
-            )
-            for spec in specs
-        ]
+        return [self._await(c.new, self._first(c)) for c in self._started() if c.new]
+
+    def _await(self, spec: SetSpec, first: int | None) -> Action:
+        completed = spec.service.name in self._jobs()
+        seconds = self.deadlines.ready_seconds
+        return AwaitReady(set=spec.id, timeout_seconds=seconds, completed=completed, first=first)
+
+    def _validate(self) -> list[Action]:
+        checked = [c for c in self._started() if self._is_validated(c)]
+        return [Validate(set=c.new.id, validations=self._validations(c)) for c in checked if c.new]
+
+    def _incomplete(self) -> list[SetSpec]:
+        return [c.new for c in self._started() if c.new and self._is_validated(c) and c.new.replicas > 1]
+
+    def _complete(self) -> list[Action]:
+        return [StartSet(spec=spec) for spec in self._incomplete()]
+
+    def _prove_all(self) -> list[Action]:
+        return [self._await(spec, None) for spec in self._incomplete()]
 
     def _jobs(self) -> set[str]:
         return {
@@ -243,11 +299,22 @@ class Rollout:
 
     def _drain(self) -> list[Action]:
         gone = self._moving("remove")
+        self._left.update(c.service for c in gone)
         actions: list[Action] = []
         if gone:
             actions.append(Deactivate(project=self.plan.project, services=tuple(c.service for c in gone)))
         old = [c.old.id for c in self._moving("replace") if c.old and c.order == "start-first"]
         actions += [Drain(set=name, timeout_seconds=self.deadlines.drain_seconds) for name in old]
+        return actions
+
+    def _watch(self) -> list[Action]:
+        actions: list[Action] = []
+        for change in self._moving("create", "replace"):
+            service = self.plan.services.get(change.service)
+            watch = None if service is None else service.x_bennu.watch
+            if change.new and watch is not None and change.service not in self._jobs():
+                share = watch.max_error_share
+                actions.append(WatchSet(set=change.new.id, seconds=watch.seconds, max_error_share=share))
         return actions
 
     def _retire(self) -> list[Action]:
@@ -271,9 +338,15 @@ class Rollout:
 
     def _revert_switch(self) -> list[Action]:
         back = {c.service: c.old.id for c in self._moving("replace") if c.old and c.service in self._touched}
+        back |= {c.service: c.old.id for c in self._moving("remove") if c.old and c.service in self._left}
         new = tuple(c.service for c in self._moving("create") if c.service in self._touched and not c.old)
         actions: list[Action] = [Activate(project=self.plan.project, sets=back)] if back else []
         return [*actions, Deactivate(project=self.plan.project, services=new)] if new else actions
+
+    def _revert_drain(self) -> list[Action]:
+        new = [c.new.id for c in self._moving("replace") if c.new and c.service in self._touched]
+        gone = [c.new.id for c in self._moving("replace") if c.new and c.order == "stop-first"]
+        return [Drain(set=name, timeout_seconds=self.deadlines.drain_seconds) for name in new if name not in gone]
 
     def _revert_remove(self) -> list[Action]:
         actions: list[Action] = []
@@ -287,15 +360,21 @@ class Rollout:
 _COMMANDS: Final[dict[State, Callable[[Rollout], list[Action]]]] = {
     State.PREPARING: Rollout._prepare,
     State.YIELDING: Rollout._yield,
+    State.PROPOSING: Rollout._propose,
     State.STARTING: Rollout._start,
     State.PROVING: Rollout._prove,
+    State.VALIDATING: Rollout._validate,
+    State.COMPLETING: Rollout._complete,
+    State.PROVING_ALL: Rollout._prove_all,
     State.ADOPTING: Rollout._adopt,
     State.SWITCHING: Rollout._switch,
     State.DRAINING: Rollout._drain,
+    State.WATCHING: Rollout._watch,
     State.RETIRING: Rollout._retire,
     State.REVERT_STOPPING: Rollout._revert_stop,
     State.REVERT_STARTING: Rollout._revert_start,
     State.REVERT_PROVING: Rollout._revert_prove,
     State.REVERT_SWITCHING: Rollout._revert_switch,
+    State.REVERT_DRAINING: Rollout._revert_drain,
     State.REVERT_REMOVING: Rollout._revert_remove,
 }

@@ -14,7 +14,7 @@ from typing import Literal, NewType, Protocol
 
 import msgspec
 
-from bennu.compose.model import Service, Value, Volume
+from bennu.compose.model import Service, Validation, Value, Volume
 from bennu.digest import Digest, digest_of, encoded
 
 SetId = NewType("SetId", str)
@@ -152,9 +152,18 @@ class Prepare(Value, frozen=True, kw_only=True, tag=True):
 
 
 class StartSet(Value, frozen=True, kw_only=True, tag=True):
-    """Create the replicas that are missing, start those that do not run, thaw those that are frozen. No traffic yet."""
+    """Create the replicas that are missing, start those that do not run, thaw those that are frozen. No traffic yet.
+
+    ``first``: so many of them only, those with the lowest numbers. The first replica is the set's *test server*.
+    """
 
     spec: SetSpec
+    first: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many replicas it is about."""
+        return self.spec.replicas if self.first is None else min(self.first, self.spec.replicas)
 
 
 class AwaitReady(Value, frozen=True, kw_only=True, tag=True):
@@ -162,12 +171,47 @@ class AwaitReady(Value, frozen=True, kw_only=True, tag=True):
 
     It says which replica, what was probed and answered, and gives the replica's last lines. An end is told at once.
     A service without a health check is ready when its replicas have run for a moment without ending;
-    with ``completed`` it has to end with status 0 instead (a job that others wait for).
+    with ``completed`` it has to end with status 0 instead (a job that others wait for). ``first`` as in ``StartSet``.
     """
 
     set: SetId
     timeout_seconds: float
     completed: bool = False
+    first: int | None = None
+
+
+class Propose(Value, frozen=True, kw_only=True, tag=True):
+    """Make these sets the *candidates* and no others: they reach each other by their services' names.
+
+    Replicas of candidates, those that start later too, get the candidate of a service that has one, and everybody else
+    what they got before. A set that is activated, stopped or removed is a candidate no longer. Idempotent. They need
+    not have been started.
+    """
+
+    project: str
+    specs: tuple[SetSpec, ...]
+
+
+class Validate(Value, frozen=True, kw_only=True, tag=True):
+    """Check a set's test server, one validation after the other. ``Failed`` at the first that does not pass.
+
+    It says which, what was answered (status and body, or the command's last lines), and gives the replica's last lines.
+    """
+
+    set: SetId
+    validations: tuple[Validation, ...]
+
+
+class WatchSet(Value, frozen=True, kw_only=True, tag=True):
+    """Watch a set that has the traffic. ``Failed`` when a replica ends or falls ill, or the share of errors is above
+    ``max_error_share`` (of its HTTP answers since the beginning, once there are enough to tell).
+
+    A set ``cancel`` ends the watch early and well: the switch stays.
+    """
+
+    set: SetId
+    seconds: float
+    max_error_share: float | None = None
 
 
 class Activate(Value, frozen=True, kw_only=True, tag=True):
@@ -213,7 +257,20 @@ class RemoveProject(Value, frozen=True, kw_only=True, tag=True):
     volumes: bool = False
 
 
-Action = Prepare | StartSet | AwaitReady | Activate | Deactivate | Drain | StopSet | RemoveSet | RemoveProject
+Action = (
+    Prepare
+    | StartSet
+    | AwaitReady
+    | Propose
+    | Validate
+    | Activate
+    | Deactivate
+    | Drain
+    | WatchSet
+    | StopSet
+    | RemoveSet
+    | RemoveProject
+)
 
 
 class Receipt(Value, frozen=True, kw_only=True, omit_defaults=True):

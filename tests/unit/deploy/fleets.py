@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bennu.compose.model import DependsOn, Deploy, Healthcheck, Mount, Port, Restart, Service, Volume
+from bennu.compose.model import DependsOn, Deploy, Healthcheck, Mount, Port, Restart, Service, Volume, XBennu
 from bennu.deploy.release import Release, ReleaseService
 from bennu.digest import Digest, digest_of
 from bennu.engine.base import Observation, ReplicaObservation, ReplicaState, SetObservation, SetSpec
@@ -24,6 +24,7 @@ def service(
     writes: bool = False,
     environment: Mapping[str, str] | None = None,
     restart: Restart | None = None,
+    proof: XBennu | None = None,
 ) -> Service:
     return Service(
         name=name,
@@ -35,6 +36,7 @@ def service(
         environment=dict(environment or {}),
         healthcheck=Healthcheck(test=("CMD", "is-ready")),
         restart=restart,
+        x_bennu=proof or XBennu(),
     )
 
 
@@ -51,9 +53,11 @@ def release(
     return Release(project=PROJECT, services=entries, volumes={"data": Volume(name="shop_data")}, **fields)
 
 
-def shop(version: str = "1", *, db: str = "1", replicas: int = 2, **fields: int) -> Release:
+def shop(
+    version: str = "1", *, db: str = "1", replicas: int = 2, proof: XBennu | None = None, **fields: int
+) -> Release:
     """``web`` on a ``db`` that writes a volume."""
-    web = service("web", replicas=replicas, needs={"db": "service_healthy"})
+    web = service("web", replicas=replicas, needs={"db": "service_healthy"}, proof=proof)
     return release(web, service("db", writes=True), versions={"web": version, "db": db}, **fields)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bennu.compose.model import Expectation, Validation, Watch, XBennu
 from bennu.config import Settings
 from bennu.deploy import agent as agent_module
 from bennu.deploy.agent import Agent
@@ -28,6 +29,7 @@ from tests.engine_memory import Behaviour, MemoryEngine
 from tests.unit.deploy.fleets import PROJECT, image, shop
 
 BAD = {image("web bad"), image("db bad")}
+ILL = image("web ill")
 
 
 class Died(BaseException):
@@ -103,7 +105,11 @@ class Fleet:
 @pytest.fixture
 def fleet(root_settings: Settings) -> Iterator[Fleet]:
     database = Database(root_settings.database)
-    yield Fleet(root_settings, History(database), Engine(lambda spec: "sick" if spec.image in BAD else "good"))
+
+    def behave(spec: SetSpec) -> Behaviour:
+        return "sick" if spec.image in BAD else "ill" if spec.image == ILL else "good"
+
+    yield Fleet(root_settings, History(database), Engine(behave))
     database.close()
     remove_tree(root_settings.run)
 
@@ -333,7 +339,8 @@ def test_a_plan_is_void_when_something_has_moved(fleet: Fleet):
 # rollouts whose process died
 
 STATES = [state for state in NEXT if state is not State.NEW and state not in FINAL]
-COMMITTED_STATES = {State.DRAINING, State.RETIRING}
+COMMITTED_STATES = {State.DRAINING, State.WATCHING, State.RETIRING}
+PROOF = XBennu(validate=(Validation(http=Expectation(port=80)),), watch=Watch(seconds=1))
 
 
 def die_at(fleet: Fleet, state: State) -> Release:
@@ -343,8 +350,8 @@ def die_at(fleet: Fleet, state: State) -> Release:
         if entered is state:
             raise Died
 
-    reverting = state.name.startswith("REVERT")
-    wanted = shop("bad" if reverting else "3", db="3", keep=1)
+    reverting = "ill" if state is State.REVERT_DRAINING else "bad" if state.name.startswith("REVERT") else None
+    wanted = shop(reverting or "3", db="3", keep=1, proof=PROOF)
     with pytest.raises(Died):
         fleet.apply(wanted, Listener(die))
     assert fleet.history.rolling(PROJECT) is not None

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from bennu.compose.model import DependsOn, Mount, Port, Service
+from bennu.compose.model import DependsOn, Deploy, Expectation, Mount, Port, Service, Validation, Watch, XBennu
 from bennu.deploy import plan as planning
 from bennu.deploy.release import Release, ReleaseService
 from bennu.deploy.rollout import COMMITTED, FINAL, NEXT, Cancelled, Done, Failed, Rollout, State
 from bennu.digest import digest_of
 from bennu.engine.base import Observation, ReplicaObservation, SetObservation, SetSpec
 
+CHECKS = (Validation(http=Expectation(port=80)),)
 
-def service(name: str, *, needs: tuple[str, ...] = (), job_of: tuple[str, ...] = (), writes: bool = False) -> Service:
+
+def service(
+    name: str,
+    *,
+    needs: tuple[str, ...] = (),
+    job_of: tuple[str, ...] = (),
+    writes: bool = False,
+    replicas: int = 1,
+    **proof: object,
+) -> Service:
     return Service(
         name=name,
+        deploy=Deploy(replicas=replicas),
+        x_bennu=XBennu(**proof),  # type: ignore[arg-type]
         ports=(Port(target=80),),
         mounts=(Mount(type="volume", source="data", target="/data"),) if writes else (),
         depends_on={n: DependsOn(condition="service_healthy") for n in needs}
@@ -65,7 +77,12 @@ class Play:
             case "Prepare":
                 return "Prepare"
             case "StartSet":
-                return f"StartSet {self.names[command.spec.id]}"
+                first = "" if command.first is None else f" first {command.first}"
+                return f"StartSet {self.names[command.spec.id]}{first}"
+            case "AwaitReady" if command.first is not None:
+                return f"AwaitReady {self.names[command.set]} first {command.first}"
+            case "Propose":
+                return "Propose " + ", ".join(self.names[spec.id] for spec in command.specs)
             case "Activate":
                 return "Activate " + ", ".join(self.names[s] for s in command.sets.values())
             case "Deactivate":
@@ -117,7 +134,7 @@ def test_a_changed_service_is_switched_only_when_its_new_set_is_proven() -> None
 def test_several_services_switch_in_one_action() -> None:
     a1, a2 = (release(v, service("api"), service("web")) for v in "12")
     play = Play(planning.make(a2, observed(a1.spec("api"), a1.spec("web")), revision=1))
-    play.expect("Prepare").expect("StartSet new api", "StartSet new web")
+    play.expect("Prepare").expect("Propose new api, new web").expect("StartSet new api", "StartSet new web")
     play.expect("AwaitReady new api", "AwaitReady new web").expect("Activate new api, new web")
     play.expect("Drain old api", "Drain old web").ends(State.DONE)
 
@@ -127,6 +144,74 @@ def test_a_service_that_shares_its_state_gives_way_first() -> None:
     play.expect("Prepare").expect("StopSet old db").expect("StartSet new db").expect("AwaitReady new db")
     play.expect("Activate new db").expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
     play.expect("Drain old web").ends(State.DONE)
+
+
+def proven(version: str, **proof: object) -> Release:
+    """``web``, three replicas with a validation, upon ``api`` that has none."""
+    return release(version, service("api"), service("web", needs=("api",), replicas=3, validate=CHECKS, **proof))
+
+
+def test_a_test_server_is_validated_among_its_own_candidates_before_the_rest_starts() -> None:
+    old, new = proven("1"), proven("2")
+    play = Play(planning.make(new, observed(old.spec("api"), old.spec("web")), revision=1))
+    play.expect("Prepare").expect("StartSet new api").expect("AwaitReady new api")
+    play.expect("Propose new api, new web").expect("StartSet new web first 1").expect("AwaitReady new web first 1")
+    play.expect("Validate new web").expect("StartSet new web").expect("AwaitReady new web")
+    play.expect("Activate new api, new web").expect("Drain old api", "Drain old web").ends(State.DONE)
+
+
+def test_a_failed_validation_touches_nothing_old() -> None:
+    old, new = proven("1"), proven("2")
+    play = Play(planning.make(new, observed(old.spec("api"), old.spec("web")), revision=1))
+    play.expect("Prepare").expect("StartSet new api").expect("AwaitReady new api").expect("Propose new api, new web")
+    play.expect("StartSet new web first 1").expect("AwaitReady new web first 1")
+    play.expect("Validate new web", fails="Validate new web")
+    play.expect("RemoveSet new api", "RemoveSet new web").ends(State.REVERTED)
+
+
+def test_what_served_before_is_not_validated_again() -> None:
+    old, new = proven("1"), proven("2")
+    there = observed(*(r.spec(n) for r in (old, new) for n in ("api", "web")), active=dict.fromkeys(("api", "web")))
+    there.active.update({name: new.spec(name).id for name in ("api", "web")})
+    play = Play(planning.make(old, there, revision=2, keep=[old.spec("api").id, old.spec("web").id]))
+    play.expect("Prepare").expect("StartSet new api").expect("AwaitReady new api").expect("Propose new api, new web")
+    play.expect("StartSet new web").expect("AwaitReady new web").expect("Activate new api, new web")
+
+
+WATCHED = Watch(seconds=30, max_error_share=0.01)
+
+
+def test_a_switch_is_watched_before_anything_is_removed() -> None:
+    a1, a2, a3 = (release(v, service("web", watch=WATCHED)) for v in "123")
+    there = observed(a1.spec("web"), a2.spec("web"), active={"web": a2.spec("web").id})
+    play = Play(planning.make(a3, there, revision=2))
+    play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
+    play.expect("Drain old web")
+    (watch,) = play.commands
+    assert (watch.seconds, watch.max_error_share) == (30, 0.01)
+    assert play.rollout.handle(Cancelled(reason="interrupted")) == []
+    play.expect("WatchSet new web").expect(f"RemoveSet {a1.spec('web').id}").ends(State.DONE)
+
+
+def test_a_bad_watch_takes_the_whole_switch_back() -> None:
+    old = release("1", service("api"), service("web", watch=WATCHED), service("gone"))
+    new = release("2", service("api"), service("web", watch=WATCHED))
+    play = Play(planning.make(new, observed(*(old.spec(name) for name in old.services)), revision=1))
+    play.expect("Prepare").expect("Propose new api, new web").expect("StartSet new api", "StartSet new web")
+    play.expect("AwaitReady new api", "AwaitReady new web").expect("Activate new api, new web")
+    play.expect("Deactivate gone", "Drain old api", "Drain old web")
+    play.expect("WatchSet new web", fails="WatchSet new web")
+    play.expect("Activate old api, old web, old gone").expect("Drain new api", "Drain new web")
+    play.expect("RemoveSet new api", "RemoveSet new web").ends(State.REVERTED)
+
+
+def test_a_bad_watch_of_what_shares_its_state_brings_the_old_set_up_again() -> None:
+    old, new = (release(v, service("db", writes=True, watch=WATCHED)) for v in "12")
+    play = Play(planning.make(new, observed(old.spec("db")), revision=1))
+    play.expect("Prepare").expect("StopSet old db").expect("StartSet new db").expect("AwaitReady new db")
+    play.expect("Activate new db").expect("WatchSet new db", fails="WatchSet new db")
+    play.expect("StopSet new db").expect("StartSet old db").expect("AwaitReady old db").expect("Activate old db")
+    play.expect("RemoveSet new db").ends(State.REVERTED)
 
 
 def test_when_a_later_service_fails_the_one_that_gave_way_comes_back() -> None:
@@ -206,11 +291,17 @@ def test_cancelling_before_the_commit_reverts_and_after_it_does_nothing() -> Non
     play.expect("Drain old web").ends(State.DONE)
 
 
-@pytest.mark.parametrize("steps", range(9))
-def test_a_dead_rollout_is_taken_up_wherever_it_died(steps: int) -> None:
+@pytest.mark.parametrize("steps", range(13))
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_dead_rollout_is_taken_up_wherever_it_died(steps: int, watched: bool) -> None:
     """Run the plan on a model of an engine, stop, recover: exactly one active set a service, and no orphan."""
-    model = Model(observed(*both(V1)))
-    plan = planning.make(V2, model.observe(), revision=1)
+    proof = {"watch": WATCHED, "validate": CHECKS} if watched else {}
+    first, second = (
+        release(version, service("db", writes=True), service("web", needs=("db",), replicas=2, **proof))
+        for version in "12"
+    )
+    model = Model(observed(*both(first)))
+    plan = planning.make(second, model.observe(), revision=1)
     rollout = Rollout(plan)
     commands = rollout.begin()
     for _ in range(steps):
@@ -223,7 +314,7 @@ def test_a_dead_rollout_is_taken_up_wherever_it_died(steps: int) -> None:
     ended = model.observe()
     committed = ended.active == plan.target
     assert again.state is (State.DONE if committed else State.REVERTED)
-    assert ended.active in ({s.service.name: s.id for s in both(V1)}, plan.target)
+    assert ended.active in ({s.service.name: s.id for s in both(first)}, plan.target)
     assert all(model.running[name] for name in ended.active.values())
     if not committed:
         assert set(ended.sets) == set(ended.active.values())
@@ -252,6 +343,10 @@ class Model:
             case "StartSet":
                 self.specs[command.spec.id] = command.spec
                 self.running[command.spec.id] = True
+            case "Propose":
+                for spec in command.specs:
+                    self.specs[spec.id] = spec
+                    self.running.setdefault(spec.id, False)
             case "StopSet":
                 self.running[command.set] = False
             case "AwaitReady":

@@ -17,18 +17,20 @@ from bennu.engine.base import (
     Drain,
     Observation,
     Prepare,
+    Propose,
     Receipt,
     RemoveProject,
     RemoveSet,
-    ReplicaObservation,
     Report,
     SetId,
     SetSpec,
     StartSet,
     StopSet,
+    Validate,
+    WatchSet,
 )
 from bennu.engine.embedded import observation
-from bennu.engine.embedded.readiness import Readiness
+from bennu.engine.embedded.proving import Proving
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import Replicas, network_name
 from bennu.engine.embedded.tending import Tending
@@ -69,6 +71,7 @@ class EmbeddedEngine:
         self.records = EngineRecords(database)
         self._replicas = Replicas(settings, containers, self._networks, images)
         self._traffic = Traffic(settings, self.records, self._networks, images)
+        self._proving = Proving(self._replicas, self.records, self._images, self._traffic)
         self._tending = Tending(self._replicas, self.records, self._traffic, images, self._look)
         self._reconciled = 0.0
 
@@ -88,16 +91,13 @@ class EmbeddedEngine:
     def _look(self, project: str) -> Observation:
         return observation.observe(self._containers, self._networks, self.records, project)
 
-    def _replicas_of(self, spec: SetSpec) -> tuple[ReplicaObservation, ...]:
-        return observation.replicas_of_set(self._containers, self._networks, self.records, spec)
-
     def execute(self, action: Action, report: Report, cancel: threading.Event) -> Receipt:
         """Do one action to its end."""
         match action:
             case StartSet():
-                return self._start(action.spec, report, cancel)
-            case AwaitReady():
-                return self._await(action, report, cancel)
+                return self._start(action, report, cancel)
+            case AwaitReady() | Validate() | WatchSet():
+                return self._proving.execute(action, self._spec(action.set), report, cancel)
             case Drain():
                 return self._drain(action, cancel)
             case RemoveProject():
@@ -105,11 +105,13 @@ class EmbeddedEngine:
             case _:
                 return self._execute_quick(action)
 
-    def _execute_quick(self, action: Prepare | Activate | Deactivate | StopSet | RemoveSet) -> Receipt:
+    def _execute_quick(self, action: Prepare | Propose | Activate | Deactivate | StopSet | RemoveSet) -> Receipt:
         """The actions that have nothing to wait for but what a replica takes to stop."""
         match action:
             case Prepare():
                 return self._prepare(action)
+            case Propose():
+                return self._propose(action)
             case Activate():
                 return self._activate(action)
             case Deactivate():
@@ -184,28 +186,29 @@ class EmbeddedEngine:
         self._traffic.choose_ports(action.project, action.services.values())
         return Receipt(summary="network and volumes are there")
 
-    def _start(self, spec: SetSpec, report: Report, cancel: threading.Event) -> Receipt:
+    def _start(self, action: StartSet, report: Report, cancel: threading.Event) -> Receipt:
+        spec = action.spec
         self.records.put_set(spec)
-        started = self._replicas.start(spec, report, cancel)
+
+        def made() -> None:
+            self._traffic.put_candidate(spec, self._replicas.addresses(spec))
+
+        started = self._replicas.start(spec, action.count, report, cancel, made=made)
         if not started:
-            return Receipt(summary=f"all {spec.replicas} run already")
+            return Receipt(summary=f"all {action.count} run already")
         return Receipt(summary=f"{started} of {spec.replicas} started")
 
-    def _await(self, action: AwaitReady, report: Report, cancel: threading.Event) -> Receipt:
-        spec = self._spec(action.set)
-
-        waiting = Readiness(self._containers, self.records, self._images, spec, lambda: self._replicas_of(spec))
-        if action.completed:
-            waiting.wait_completed(action.timeout_seconds, report, cancel)
-            return Receipt(summary="completed")
-        waiting.wait(action.timeout_seconds, report, cancel)
-        return Receipt(summary=f"all {spec.replicas} ready" if spec.replicas > 1 else "ready")
+    def _propose(self, action: Propose) -> Receipt:
+        for spec in action.specs:
+            self.records.put_set(spec)
+        self._traffic.propose(action.project, [(spec, self._replicas.addresses(spec)) for spec in action.specs])
+        return Receipt(summary="candidates reach each other")
 
     def _activate(self, action: Activate) -> Receipt:
         for name in action.sets.values():
             spec = self._spec(name, action.project)
             if self._traffic.is_served(spec):
-                replicas = self._replicas_of(spec)
+                replicas = observation.replicas_of_set(self._containers, self._networks, self.records, spec)
                 self._traffic.put(spec, replicas, {r.container: r.state == "running" for r in replicas})
         self.records.activate(action.project, action.sets)
         self._traffic.align(action.project)

@@ -19,29 +19,36 @@ from bennu.engine.embedded.chores import Chores
 from bennu.engine.embedded.health import Check, HealthState, check_of, due_eagerly
 from bennu.engine.embedded.probes import Asked, ask
 from bennu.engine.embedded.records import EngineRecords
+from bennu.engine.embedded.replicas import Replicas
 from bennu.errors import BennuError, Failed
-from bennu.runtime import logs
-from bennu.runtime.containers import Containers
 from bennu.store.images import Images
 
 SETTLED_SECONDS: Final = 1.0
 LONGEST_WAIT_SECONDS: Final = 0.25
-TAIL_LINES: Final = 10
 SHOWN_NAMES: Final = 3
 
 Look = Callable[[], Sequence[ReplicaObservation]]
 
 
 class Readiness:
-    """One wait for one set."""
+    """One wait for one set: for ``count`` of its replicas, those that ``look`` gives."""
 
     def __init__(
-        self, containers: Containers, records: EngineRecords, images: Images, spec: SetSpec, look: Look
+        self,
+        replicas: Replicas,
+        records: EngineRecords,
+        images: Images,
+        spec: SetSpec,
+        look: Look,
+        *,
+        count: int,
     ) -> None:
-        self._containers = containers
+        self._replicas = replicas
+        self._containers = replicas.containers
         self._records = records
         self._spec = spec
         self._look = look
+        self._count = count
         self._check = check_of(spec.service, images.get(spec.image).config.config)
         self._states: dict[str, HealthState] = {}
         self._settled: set[str] = set()
@@ -61,9 +68,9 @@ class Readiness:
                 pause = self._advance(replicas, probes, deadline)
                 ready = sum(self._is_ready(replica) for replica in replicas)
                 if ready != told:
-                    report(f"{ready} of {self._spec.replicas} ready")
+                    report(f"{ready} of {self._count} ready")
                     told = ready
-                if ready == self._spec.replicas:
+                if ready == self._count:
                     return
                 self._refuse_unhealthy(replicas)
                 self._refuse_delay(replicas, deadline, timeout_seconds, cancel)
@@ -80,9 +87,9 @@ class Readiness:
                 if replica.exit_status:
                     raise self._ended(replica)
             if len(ended) != told:
-                report(f"{len(ended)} of {self._spec.replicas} completed")
+                report(f"{len(ended)} of {self._count} completed")
                 told = len(ended)
-            if told == self._spec.replicas:
+            if told == self._count:
                 return
             self._refuse_delay(replicas, deadline, timeout_seconds, cancel)
             self._pause(replicas, LONGEST_WAIT_SECONDS, None)
@@ -196,7 +203,7 @@ class Readiness:
         return Failed(
             f"replica {replica.name} of set {replica.set} ended with exit status {replica.exit_status}{why}",
             status=replica.exit_status or 1,
-            tail=self._tail(replica),
+            tail=self._replicas.last_lines(replica),
         )
 
     def _unhealthy(self, replica: ReplicaObservation, check: Check, state: HealthState) -> Failed:
@@ -210,12 +217,12 @@ class Readiness:
             "`bennu logs` of a replica shows more while it runs; the last lines are above",
             command=check.test if isinstance(check.test, tuple) else (check.words,),
             status=status,
-            tail=self._tail(replica),
+            tail=self._replicas.last_lines(replica),
         )
 
     def _late(self, replicas: Sequence[ReplicaObservation], timeout_seconds: float) -> Failed:
         waiting = [replica for replica in replicas if not self._is_ready(replica)]
-        missing = self._spec.replicas - len(replicas)
+        missing = self._count - len(replicas)
         more = f" and {len(waiting) - SHOWN_NAMES} more" if len(waiting) > SHOWN_NAMES else ""
         names = ", ".join(replica.name for replica in waiting[:SHOWN_NAMES]) + more
         names = names or f"{missing} replicas that are not there"
@@ -225,10 +232,5 @@ class Readiness:
             f"set {self._spec.id}: {names} not ready after {timeout_seconds:g} s{problem}",
             "--timeout gives it longer",
             status=124,
-            tail=self._tail(waiting[0]) if waiting else (),
+            tail=self._replicas.last_lines(waiting[0]) if waiting else (),
         )
-
-    def _tail(self, replica: ReplicaObservation) -> tuple[str, ...]:
-        place = self._containers.place(self._containers.resolve(replica.container))
-        lines = logs.read(place, tail=TAIL_LINES)
-        return tuple(f"{replica.name} | {line.data.decode(errors='replace').rstrip()}" for line in lines)

@@ -32,6 +32,7 @@ ROTATE_BYTES: Final = DEFAULT_LOG_BYTES // 2
 """Half of what the monitor keeps: what is written until the next look still has room."""
 
 PARALLEL: Final = 8
+TAIL_LINES: Final = 10
 T = TypeVar("T")
 
 
@@ -63,9 +64,12 @@ class Replicas:
     def _duties(self, project: str) -> Path:
         return self._settings.locks / f"duties-{project}.lock"
 
-    def start(self, spec: SetSpec, report: Report, cancel: threading.Event) -> int:
-        """Make every replica of a set run; how many had to be started."""
-        found = self._all(spec, range(1, spec.replicas + 1), cancel)
+    def start(
+        self, spec: SetSpec, count: int, report: Report, cancel: threading.Event, *, made: Callable[[], None]
+    ) -> int:
+        """Make the first replicas of a set run; how many had to be started. ``made`` is called before any is."""
+        found = self._all(spec, range(1, count + 1), cancel)
+        made()
         idle = [container for container in found if container.status.state != "running"]
         started: list[str] = []
 
@@ -77,6 +81,14 @@ class Replicas:
 
         _each(one, idle)
         return len(idle)
+
+    def addresses(self, spec: SetSpec) -> dict[int, str]:
+        """Where the replicas of a set are on the project's network, by their numbers, those that do not run too."""
+        return {
+            int(container.record.labels[labels.REPLICA]): plug.address
+            for container in self.of(spec)
+            for plug in self._networks.attachments(container.id)[:1]
+        }
 
     def complete(self, spec: SetSpec) -> int:
         """Make the replicas that a set has lost; those that are there are left as they are. How many were made."""
@@ -94,6 +106,12 @@ class Replicas:
     def rotate_log(self, replica: ReplicaObservation) -> bool:
         """Begin a new log for a replica whose log is long, before its monitor would cut it; whether that was done."""
         return logs.rotate(Place(self._settings, replica.container), ROTATE_BYTES)
+
+    def last_lines(self, replica: ReplicaObservation) -> tuple[str, ...]:
+        """The end of a replica's log, each line with the replica's name."""
+        place = self.containers.place(self.containers.resolve(replica.container))
+        lines = logs.read(place, tail=TAIL_LINES)
+        return tuple(f"{replica.name} | {line.data.decode(errors='replace').rstrip()}" for line in lines)
 
     def renew(self, spec: SetSpec, replica: ReplicaObservation) -> None:
         """Make a replica that was stopped anew, from its image.
@@ -116,7 +134,7 @@ class Replicas:
         found = {index: there[str(index)] for index in indices if str(index) in there}
         missing = [index for index in indices if str(index) not in there]
         if missing:
-            image = self._image(spec)
+            image = self.image(spec)
 
             def make(index: int) -> None:
                 _refuse_cancelled(cancel)
@@ -128,7 +146,7 @@ class Replicas:
 
     def _create(self, spec: SetSpec, index: int, image: ContainerImage) -> Container:
         network = network_name(spec.project)
-        options = container_options(spec, index, network=network, hosts_file=str(self._hosts_path(spec)))
+        options = container_options(spec, index, network=network, hosts_file=str(self.hosts_path(spec)))
         name = replica_name(spec, index)
         try:
             record = self.containers.create(image, options, name)
@@ -166,7 +184,7 @@ class Replicas:
         self.stop(spec)
         found = self.of(spec)
         _each(lambda container: self.containers.remove(container.id, force=True, volumes=True), found)
-        files.remove_tree(self._hosts_path(spec))
+        files.remove_tree(self.hosts_path(spec))
         return len(found)
 
     def sweep(self, project: str, known: Collection[SetId]) -> int:
@@ -188,7 +206,7 @@ class Replicas:
             for plug in self._networks.attachments(container.id):
                 extra.setdefault(container.record.hostname, ())
                 extra[container.record.hostname] += (plug.address,)
-        path = self._hosts_path(spec)
+        path = self.hosts_path(spec)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = hosts_text("", None, extra).encode()
         if not path.exists():
@@ -196,10 +214,12 @@ class Replicas:
         elif path.read_bytes().rstrip() != text.rstrip():
             _overwrite(path, text)
 
-    def _hosts_path(self, spec: SetSpec) -> Path:
+    def hosts_path(self, spec: SetSpec) -> Path:
+        """The hosts file that the replicas of a set share."""
         return self._settings.projects / spec.project / "hosts" / spec.id
 
-    def _image(self, spec: SetSpec) -> ContainerImage:
+    def image(self, spec: SetSpec) -> ContainerImage:
+        """What a set's replicas are made from. ``NotFound``."""
         image = self._images.get(spec.image)
         tree = self._images.snapshot(image)
         if tree is None:

@@ -46,13 +46,22 @@ def servers(spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mappin
     """The servers of a set: its replicas that have an address; ``ready`` by container."""
     return tuple(
         Server(
-            name=f"{spec.id}.{replica.index}",
+            name=_name(spec, replica.index),
             address=replica.address,
             ready=ready.get(replica.container, replica.is_ready),
         )
         for replica in replicas
         if replica.address is not None
     )
+
+
+def candidate_servers(spec: SetSpec, addresses: Mapping[int, str]) -> tuple[Server, ...]:
+    """The servers of a set whose replicas need not run yet; addresses by replica number."""
+    return tuple(Server(name=_name(spec, index), address=address) for index, address in sorted(addresses.items()))
+
+
+def _name(spec: SetSpec, index: int) -> str:
+    return f"{spec.id}.{index}"
 
 
 def wants_host_port(service: Service) -> tuple[Port, ...]:

@@ -13,12 +13,14 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
+import msgspec
+
 from bennu.compose.model import Service
 from bennu.config import Settings
 from bennu.engine.base import ReplicaObservation, SetId, SetSpec
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import network_name
-from bennu.engine.embedded.routing import frontends, servers, wants_host_port
+from bennu.engine.embedded.routing import candidate_servers, frontends, servers, wants_host_port
 from bennu.errors import Conflict
 from bennu.host import locks, network
 from bennu.runtime.networks import Networks
@@ -96,11 +98,31 @@ class Traffic:
 
     def put(self, spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mapping[str, bool]) -> None:
         """Tell the switch where a set's replicas are and which of them take requests; nothing if it knows."""
-        members = servers(spec, replicas, ready)
+        self._put(spec, servers(spec, replicas, ready))
+
+    def _put(self, spec: SetSpec, members: tuple[Server, ...]) -> None:
         switch = self.switch(spec.project)
         known = switch.state().find(spec.service.name, spec.id)
         if known is None or _sorted(known.servers) != _sorted(members):
             switch.put_set(spec.service.name, spec.id, members)
+
+    def propose(self, project: str, placed: Iterable[tuple[SetSpec, Mapping[int, str]]]) -> None:
+        """Make these sets the candidates and no others; with the addresses that their replicas have, by index."""
+        with self._steering(project):
+            candidates: dict[str, str] = {}
+            for spec, addresses in placed:
+                self._put(spec, candidate_servers(spec, addresses))
+                candidates[spec.service.name] = spec.id
+            self.switch(project).propose(candidates)
+            self._align(project)
+
+    def put_candidate(self, spec: SetSpec, addresses: Mapping[int, str]) -> None:
+        """Tell the switch of a candidate's replicas before they start, so that they ask as such from the beginning;
+        nothing for a set that is none.
+        """
+        with self._steering(spec.project):
+            if self.switch(spec.project).state().candidates.get(spec.service.name) == spec.id:
+                self._put(spec, candidate_servers(spec, addresses))
 
     def align(self, project: str) -> None:
         """Make the switch what the records say, with listeners for the active sets and no others."""
@@ -118,11 +140,10 @@ class Traffic:
     def _align(self, project: str) -> None:
         switch = self.switch(project)
         active = self._records.active(project)
-        specs = self._specs(project, active)
-        wanted = self._frontends(project, specs.values())
         state = switch.state()
+        wanted = self._listeners(project, active, state.candidates)
         routed = {service: name for service, name in active.items() if state.find(service, name) is not None}
-        listening = tuple(frontend for frontend in wanted if frontend.service in routed)
+        listening = tuple(one for one in wanted if one.service in routed or one.service in state.candidates)
         gone = [service for service in state.active if service not in active]
         if gone:
             switch.deactivate(gone)
@@ -130,6 +151,20 @@ class Traffic:
         current = {service: state.active.get(service) for service in routed}
         if current != routed or set(state.frontends) != set(listening):
             switch.activate({s: n for s, n in routed.items() if current[s] != n}, frontends=listening)
+
+    def _listeners(
+        self, project: str, active: Mapping[str, SetId], candidates: Mapping[str, str]
+    ) -> tuple[Frontend, ...]:
+        """The frontends of active sets; and where a candidate has more ports, these at its stable address alone."""
+        found = self._frontends(project, self._specs(project, active).values())
+        known = {(one.service, one.port, one.protocol == "udp") for one in found}
+        stable = {str(address) for address in self._networks.service_addresses(network_name(project)).values()}
+        more = [
+            msgspec.structs.replace(one, binds=tuple(bind for bind in one.binds if bind.address in stable))
+            for one in self._frontends(project, self._specs(project, candidates).values())
+            if (one.service, one.port, one.protocol == "udp") not in known
+        ]
+        return (*found, *(one for one in more if one.binds))
 
     def forget_set(self, spec: SetSpec) -> None:
         """The switch need not know this set any more, which is not active."""
@@ -141,9 +176,9 @@ class Traffic:
         """Whether the set has any port that the switch answers for."""
         return bool(self._frontends(spec.project, [spec]))
 
-    def _specs(self, project: str, active: Mapping[str, SetId]) -> dict[str, SetSpec]:
-        sets = self._records.sets(project)
-        return {service: sets[name].spec for service, name in active.items() if name in sets}
+    def _specs(self, project: str, chosen: Mapping[str, str]) -> dict[str, SetSpec]:
+        sets = {str(name): record.spec for name, record in self._records.sets(project).items()}
+        return {service: sets[name] for service, name in chosen.items() if name in sets}
 
     def _frontends(self, project: str, specs: Iterable[SetSpec]) -> tuple[Frontend, ...]:
         every = list(specs)

@@ -1,0 +1,76 @@
+"""Whether a set is good enough: ready, valid, well under traffic. Three waits that change nothing.
+
+``readiness``, ``validating`` and ``watching`` know how each is found out; here they get what they look at.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from bennu.engine.base import AwaitReady, Receipt, ReplicaObservation, Report, SetSpec, Validate, WatchSet
+from bennu.engine.embedded import observation
+from bennu.engine.embedded.readiness import Readiness
+from bennu.engine.embedded.records import EngineRecords
+from bennu.engine.embedded.replicas import Replicas
+from bennu.engine.embedded.traffic import Traffic
+from bennu.engine.embedded.validating import Validating
+from bennu.engine.embedded.watching import Counted, Watching
+from bennu.errors import NotFound
+from bennu.store.images import Images
+
+
+class Proving:
+    """The proofs of all sets of one root."""
+
+    def __init__(self, replicas: Replicas, records: EngineRecords, images: Images, traffic: Traffic) -> None:
+        self._replicas = replicas
+        self._records = records
+        self._images = images
+        self._traffic = traffic
+
+    def execute(
+        self, action: AwaitReady | Validate | WatchSet, spec: SetSpec, report: Report, cancel: threading.Event
+    ) -> Receipt:
+        """Prove a set. ``Failed`` with what is wrong and the last log lines."""
+        match action:
+            case AwaitReady():
+                return self._await(action, spec, report, cancel)
+            case Validate():
+                return self._validate(action, spec, report, cancel)
+            case WatchSet():
+                return self._watch(action, spec, report, cancel)
+
+    def _look(self, spec: SetSpec) -> tuple[ReplicaObservation, ...]:
+        containers = self._replicas.containers
+        return observation.replicas_of_set(containers, containers.networks, self._records, spec)
+
+    def _await(self, action: AwaitReady, spec: SetSpec, report: Report, cancel: threading.Event) -> Receipt:
+        count = spec.replicas if action.first is None else min(action.first, spec.replicas)
+
+        def look() -> tuple[ReplicaObservation, ...]:
+            return tuple(replica for replica in self._look(spec) if replica.index <= count)
+
+        waiting = Readiness(self._replicas, self._records, self._images, spec, look, count=count)
+        if action.completed:
+            waiting.wait_completed(action.timeout_seconds, report, cancel)
+            return Receipt(summary="completed")
+        waiting.wait(action.timeout_seconds, report, cancel)
+        return Receipt(summary=f"all {count} ready" if count > 1 else "ready")
+
+    def _validate(self, action: Validate, spec: SetSpec, report: Report, cancel: threading.Event) -> Receipt:
+        server = next((replica for replica in self._look(spec) if replica.state == "running"), None)
+        if server is None:
+            raise NotFound(f"set {spec.id!r} has no replica that runs", "start it first")
+        Validating(self._replicas, self._images, spec, server).check(action.validations, report, cancel)
+        count = len(action.validations)
+        return Receipt(summary=f"{count} {'validation' if count == 1 else 'validations'} passed")
+
+    def _watch(self, action: WatchSet, spec: SetSpec, report: Report, cancel: threading.Event) -> Receipt:
+        def count() -> Counted:
+            found = [one for one in self._traffic.switch(spec.project).status().sets if one.set == spec.id]
+            return Counted(sum(one.requests for one in found), sum(one.server_errors for one in found))
+
+        watching = Watching(spec, lambda: self._look(spec), count, self._replicas.last_lines)
+        seen = watching.wait(action, report, cancel)
+        figures = {"answers": float(seen.answers), "errors": float(seen.errors)}
+        return Receipt(summary=f"well; {seen.answers} answers, {seen.errors} errors", figures=figures)
