@@ -95,6 +95,11 @@ class Settings(msgspec.Struct, frozen=True):
         return self.root / "file-digests"
 
     @property
+    def failures(self) -> Path:
+        """Steps of builds that failed and can be looked into, one JSON file each."""
+        return self.root / "failures"
+
+    @property
     def temporary(self) -> Path:
         """Half-made things, on the root's file system so that they can be renamed into place; swept by ``gc``."""
         return self.root / "tmp"

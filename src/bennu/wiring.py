@@ -16,9 +16,11 @@ from bennu.digest import Digest
 
 if TYPE_CHECKING:
     from bennu.build.builder import Builder
+    from bennu.build.failures import Failures
     from bennu.build.progress import Listener
     from bennu.build.request import BuildRequest, Built
     from bennu.build.running import Runner
+    from bennu.build.shell import FailedShell
     from bennu.build.storage import CacheStorage
     from bennu.deploy.apply import Deployer
     from bennu.deploy.history import History
@@ -107,7 +109,7 @@ class Store:
 
     def root_providers(self) -> list[RootProvider]:
         """What keeps images and snapshots besides names: one provider for each kind of thing above the store."""
-        return [self._container_roots, self._release_roots, self._step_roots]
+        return [self._container_roots, self._release_roots, self._step_roots, self._failure_roots]
 
     @cached_property
     def build_storage(self) -> CacheStorage:
@@ -115,9 +117,17 @@ class Store:
         from bennu.build.storage import CacheStorage
         from bennu.store.gc import Garbage
 
-        others = [provider for provider in self.root_providers() if provider != self._step_roots]
+        own = (self._step_roots, self._failure_roots)
+        others = [provider for provider in self.root_providers() if provider not in own]
         garbage = Garbage(self.settings, self.images, self.operations, others)
-        return CacheStorage(self.settings, self.database, self.snapshots, self.operations, garbage.needed_snapshots)
+        return CacheStorage(
+            self.settings,
+            self.database,
+            self.snapshots,
+            self.operations,
+            failures=self.failures,
+            others=garbage.needed_snapshots,
+        )
 
     def _step_roots(self) -> Iterator[Root]:
         """The trees that the records of steps need: building again is what costs."""
@@ -125,6 +135,20 @@ class Store:
         from bennu.store.gc import Root
 
         yield Root("build cache", (), StepCache(self.database, self.snapshots).snapshots())
+
+    @cached_property
+    def failures(self) -> Failures:
+        """Steps of builds that failed."""
+        from bennu.build.failures import Failures
+
+        return Failures(self.settings, self.snapshots)
+
+    def _failure_roots(self) -> Iterator[Root]:
+        """What failed steps had done, and what they read, as long as they are kept."""
+        from bennu.store.gc import Root
+
+        if self.settings.failures.is_dir():
+            yield Root("failed steps", (), self.failures.snapshots())
 
     def _container_roots(self) -> Iterator[Root]:
         from bennu.runtime.containers import Containers
@@ -203,6 +227,13 @@ class Runtime(Store):
             runner=self._build_runner,
             allowance=self.build_storage.allowance,
         )
+
+    @cached_property
+    def failed_shell(self) -> FailedShell:
+        """What opens failed steps."""
+        from bennu.build.shell import FailedShell
+
+        return FailedShell(self.settings, self.snapshots, self._build_runner())
 
     def _build_runner(self) -> Runner:
         """What runs a RUN: with the bridge where there can be one, else the host's network."""

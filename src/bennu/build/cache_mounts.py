@@ -59,8 +59,17 @@ class CacheMountRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size_bytes(self) -> int:
-        """What it takes on the disk; every file is looked at."""
-        return files.disk_usage(self.path)
+        """What it takes on the disk. Every file is looked at, unless nobody has used it since that was done."""
+        note = self.path.parent / "size"
+        with suppress(FileNotFoundError, ValueError):
+            used, size_bytes = note.read_text().split()
+            if float(used) == self.used:
+                return int(size_bytes)
+        found = files.disk_usage(self.path)
+        if not self.is_busy:
+            with suppress(FileNotFoundError):  # it is just being removed
+                files.write_atomic(note, f"{self.used!r} {found}\n".encode(), durable=False)
+        return found
 
 
 class _About(msgspec.Struct, frozen=True):

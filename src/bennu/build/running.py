@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bennu.build.failures import Failures
 from bennu.build.graph import SCRIPTS, Run, Vertex
 from bennu.build.mounting import Mounter
 from bennu.build.secrets import Grants
@@ -52,6 +53,7 @@ class Runner:
         self._snapshots = snapshots
         self._networks = networks
         self._mounter = Mounter(settings, snapshots)
+        self._failures = Failures(settings, snapshots)
 
     def run(
         self,
@@ -67,7 +69,7 @@ class Runner:
     ) -> CommittedSnapshot:
         """The tree that the process leaves, with the mounts that it reads from ``trees`` and asks of ``grants``.
 
-        ``Failed`` with its status and last lines if that is not 0.
+        ``Failed`` with its status and last lines if that is not 0; what it had done until then is kept (``failures``).
         """
         active = self._snapshots.prepare(parent)
         try:
@@ -76,9 +78,29 @@ class Runner:
             if epoch is not None:
                 clamp_times(self._snapshots.directory(active), epoch)
             return self._snapshots.commit(active)
+        except Failed as error:
+            if cancel.is_set() or not self._keep(active, vertex, trees, grants=grants, error=error):
+                self._snapshots.discard(active)
+            raise
         except BaseException:
             self._snapshots.discard(active)
             raise
+
+    def _keep(
+        self,
+        active: ActiveSnapshot,
+        vertex: Vertex,
+        trees: Mapping[int, CommittedSnapshot],
+        *,
+        grants: Grants,
+        error: Failed,
+    ) -> bool:
+        try:
+            self._failures.keep(active, vertex, trees, grants=grants, status=error.status)
+        except (BennuError, OSError):  # no room left, as like as not: the step's own error is what counts
+            return False
+        error.hint = error.hint or "`bennu shell --failed` opens a shell where it failed"
+        return True
 
     @contextmanager
     def sandboxed(
@@ -194,7 +216,8 @@ class Runner:
             self._networks.detach(owner)
 
     def sweep(self) -> None:
-        """Detach what builds whose process is dead had attached."""
+        """Detach what builds whose process is dead had attached, and drop failed steps that are kept no more."""
+        self._failures.sweep()
         if self._networks is None:
             return
         for owner in self._networks.owners():

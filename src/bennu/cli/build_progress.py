@@ -44,7 +44,8 @@ def watched(kind: str, context: Context) -> Iterator[Listener]:
             yield together(logs, shown)
         except Failed as error:
             if logs.broken is not None and logs.path(logs.broken).exists():
-                error.hint = f"its whole output is in {logs.path(logs.broken)}"
+                before = f"{error.hint}; " if error.hint else ""
+                error.hint = f"{before}its whole output is in {logs.path(logs.broken)}"
             raise
         finally:
             shown.close()

@@ -66,7 +66,7 @@ def run(args: Arguments, context: Context) -> int:
                 _start(runtime, record)
                 context.print(record.id)
                 return 0
-            return _attended(runtime, record, stdio)
+            return attended(runtime, record, stdio)
     except Failed as error:
         return told(error, context)
 
@@ -80,7 +80,8 @@ def _start(runtime: Runtime, record: Record) -> None:
         raise
 
 
-def _attended(runtime: Runtime, record: Record, stdio: object) -> int:
+def attended(runtime: Runtime, record: Record, stdio: object) -> int:
+    """Stay with a container until it ends or is detached from; its exit status."""
     from bennu.runtime.containers import attending
     from bennu.runtime.foreground import Stdio, start_attached
 

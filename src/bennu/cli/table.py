@@ -44,6 +44,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "Images": (
         Row("build", "Build an image from a Dockerfile, or those of a Compose file", ("image build",)),
         Row("why", "Say why the steps of a build ran again"),
+        Row("shell", "Open a shell in an image, or where a build failed"),
         Row("builder du", "Show what the build cache takes on the disk"),
         Row("builder prune", "Remove the build cache"),
         Row("images", "List images", ("image ls", "image list")),

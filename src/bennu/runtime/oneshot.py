@@ -73,8 +73,9 @@ def run_once(
     """Run a process on ``rootfs`` to its end; its exit status (128+n for signal n, 137 when cancelled).
 
     ``output`` gets bytes as they come, from another thread; what it raises ends the process and is raised here.
-    ``Failed`` if the process could not be started: status 127 where the program is missing, 126 where it cannot be
-    executed, 125 otherwise. ``NotFound`` where a mount's source is missing.
+    A process with a terminal gets this one's standard streams, which have to be one; ``output`` and ``input`` are not
+    used then. ``Failed`` if the process could not be started: status 127 where the program is missing, 126 where it
+    cannot be executed, 125 otherwise. ``NotFound`` where a mount's source is missing.
     """
     runtime = oci_runtime.find(settings)
     around = surroundings or Surroundings()
@@ -105,6 +106,7 @@ def run_once(
             output,
             cancel or threading.Event(),
             input,
+            what.terminal,
         )
         return runtime.isolated(call.run)
 
@@ -121,6 +123,7 @@ class _Call(msgspec.Struct, frozen=True):
     output: Output
     cancel: threading.Event
     input: bytes
+    has_terminal: bool
 
     def run(self) -> int:
         root = self.bundle / "rootfs"
@@ -132,7 +135,7 @@ class _Call(msgspec.Struct, frozen=True):
         self._seal()
         (self._sealed / "config.json").write_bytes(msgspec.json.encode(document))
         kept = _KERNEL - {mount.target for mount in mounts}
-        with stubs(root, [target for target in _targets(document["mounts"]) if target[0] not in kept]):
+        with stubs(root, _targets(document["mounts"]), kept=kept):
             status = self._run()
         if status and not self.cancel.is_set() and (reason := oci_runtime.reason_in(self.bundle / "log")):
             raise oci_runtime.not_started(self.runtime.name, reason)
@@ -156,13 +159,21 @@ class _Call(msgspec.Struct, frozen=True):
         if self.runtime.is_crun:
             _enter_pid_namespace()
             argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
-        with process.start(argv, stdin=subprocess.PIPE) as child:
+        stdin, others = (None, None) if self.has_terminal else (subprocess.PIPE, subprocess.PIPE)
+        with process.start(argv, stdin=stdin, stdout=others, stderr=others) as child:
             try:
-                self._relay(child)
+                self._watch(child) if self.has_terminal else self._relay(child)
                 return CANCELLED if self.cancel.is_set() else process.exit_status(child.wait())
             except BaseException:
                 self._kill(child)
                 raise
+
+    def _watch(self, child: subprocess.Popen[bytes]) -> None:
+        """Wait for a process that has the terminal to itself; kill when cancelled."""
+        while child.poll() is None:
+            if self.cancel.wait(CANCEL_POLL_SECONDS):
+                self._kill(child)
+                child.wait()
 
     def _relay(self, child: subprocess.Popen[bytes]) -> None:
         """Hand over output until both pipes end; kill when cancelled."""

@@ -8,7 +8,7 @@ had, so that a step that writes nothing leaves nothing. Paths resolve inside the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -17,18 +17,25 @@ from bennu.host.files import directory, open_in_root
 
 
 class _Stub(NamedTuple):
-    """One thing that was made: its name in a directory, and the directory's times before and after that."""
+    """One thing that was made: its name in a directory, and the directory's times before and after that.
+
+    ``depth`` is 1 in the root.
+    """
 
     parent: int
     name: str
+    depth: int
     is_directory: bool
     before: tuple[int, int]
     after: tuple[int, int]
 
 
 @contextmanager
-def stubs(rootfs: Path, targets: Iterable[tuple[str, bool]]) -> Iterator[None]:
-    """For the block, every target (an absolute path, and whether it is a directory) exists in the root file system."""
+def stubs(rootfs: Path, targets: Iterable[tuple[str, bool]], *, kept: Collection[str] = frozenset()) -> Iterator[None]:
+    """For the block, every target (an absolute path, and whether it is a directory) exists in the root file system.
+
+    Those that are ``kept`` stay behind.
+    """
     made: list[_Stub] = []
     with directory(rootfs) as root:
         try:
@@ -38,7 +45,8 @@ def stubs(rootfs: Path, targets: Iterable[tuple[str, bool]]) -> Iterator[None]:
             yield
         finally:
             for stub in reversed(made):
-                _remove(stub)
+                if f"/{stub.name}" not in kept or stub.depth > 1:
+                    _remove(stub)
                 os.close(stub.parent)
 
 
@@ -59,7 +67,7 @@ def _make(root: int, target: str, is_directory: bool, made: list[_Stub]) -> None
         except OSError:
             os.close(parent)
             raise
-        made.append(_Stub(parent, name, is_directory or not last, before, _times(parent)))
+        made.append(_Stub(parent, name, depth, is_directory or not last, before, _times(parent)))
 
 
 def _times(fd: int) -> tuple[int, int]:

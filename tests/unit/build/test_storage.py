@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bennu.build.cache import Found, StepCache
+from bennu.build.failures import Failures
 from bennu.build.keys import Key
 from bennu.build.limit import DEFAULT_BYTES, limit_bytes
 from bennu.build.storage import BY_CONTENT, Allowance, CacheStorage
@@ -36,7 +37,15 @@ class World:
         self.cache = StepCache(database, self.snapshots)
         self.operations = Operations(database)
         self.others: set[SnapshotId] = set()
-        self.storage = CacheStorage(root_settings, database, self.snapshots, self.operations, lambda: self.others)
+        self.failures = Failures(root_settings, self.snapshots)
+        self.storage = CacheStorage(
+            root_settings,
+            database,
+            self.snapshots,
+            self.operations,
+            failures=self.failures,
+            others=lambda: self.others,
+        )
 
     def tree(
         self, label: str, parent: CommittedSnapshot | None = None, *, blocks: int = 1, used: float = 1.0
