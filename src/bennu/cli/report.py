@@ -32,7 +32,9 @@ def render(error: BennuError, *, coloured: bool, columns: int = LOG_COLUMNS) -> 
 def _lines(error: BennuError, paint_as: Paint, columns: int) -> Iterator[str]:
     where = error.where if isinstance(error, Invalid) else ""
     head = paint_as("error:", _RED)
-    yield f"{paint_as(where + ':', _BOLD)} {head} {error.message}" if where else f"{head} {error.message}"
+    # what somebody's file says is quoted, and must not reach the terminal as a control sequence
+    message = "".join(char if char.isprintable() else "?" for char in error.message)
+    yield f"{paint_as(where + ':', _BOLD)} {head} {message}" if where else f"{head} {message}"
     if isinstance(error, Invalid) and error.excerpt is not None:
         yield from rendered(Place(error.excerpt, error.line, error.column), paint_as, columns)
     if isinstance(error, Failed):
