@@ -105,7 +105,8 @@ def read(statement: Statement) -> Flags:
 def _value(statement: Statement, word: Word, kind: Kind, equals: str, value: str) -> str:
     name = word.text.partition("=")[0]
     if (kind is not Kind.TRUTH and not equals) or (kind is Kind.TRUTH and equals and not value):
-        raise statement.fail(f"flag '{name}' lacks its value", word, f"write {name}=VALUE")
+        form = f"{name} alone" if kind is Kind.TRUTH else f"{name}=VALUE"
+        raise statement.fail(f"flag '{name}' lacks its value", word, f"write {form}")
     if kind is not Kind.TRUTH:
         return value
     truth = value.lower() or "true"

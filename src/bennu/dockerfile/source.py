@@ -13,6 +13,8 @@ import msgspec
 
 from bennu.errors import Invalid, Unsupported
 
+_MARK = "\ufeff"
+
 
 class Span(msgspec.Struct, frozen=True):
     """A range of the source: ``text`` is what stands there, ``excerpt`` the whole source line on which it begins."""
@@ -87,9 +89,10 @@ class Source:
         return [(start, end) for start, end in zip(self._starts, ends, strict=True) if start < end]
 
     def position(self, offset: int) -> tuple[int, int]:
-        """Line and column, both from 1, of an offset."""
+        """Line and column, both from 1, of an offset; a byte order mark takes no column, as no editor shows it."""
         line = bisect_right(self._starts, offset)
-        return line, offset - self._starts[line - 1] + 1
+        is_marked = line == 1 and self.text.startswith(_MARK)
+        return line, max(offset - self._starts[line - 1] + 1 - is_marked, 1)
 
     def span(self, start: int, end: int) -> Span:
         """The range ``[start, end)`` with all that an error needs."""
@@ -110,4 +113,5 @@ class Source:
     def _line_text(self, line: int) -> str:
         start = self._starts[line - 1]
         end = self.text.find("\n", start)
-        return (self.text[start:] if end < 0 else self.text[start:end]).rstrip("\r")
+        text = (self.text[start:] if end < 0 else self.text[start:end]).rstrip("\r")
+        return text.removeprefix(_MARK) if line == 1 else text
