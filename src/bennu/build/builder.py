@@ -29,6 +29,7 @@ from bennu.build.records import BuildRecords
 from bennu.build.request import BuildRequest, Built, with_epoch
 from bennu.build.solver import Solver
 from bennu.build.surroundings import surround
+from bennu.build.verdicts import Verified
 from bennu.config import Settings
 from bennu.dockerfile.instructions import Dockerfile
 from bennu.dockerfile.parser import parse
@@ -120,9 +121,24 @@ class Builder:
                 image = self._image(lowered[0], trees, request)
             finally:
                 recorder.write(self.records, solver.known(), executor.listing, image)
+            verified: tuple[Verified, ...] = ()
+            if request.verify:
+                from bennu.build.verify import Verifier
+
+                verifier = Verifier(
+                    self._settings,
+                    self._snapshots,
+                    steps,
+                    executor,
+                    solver.tree,
+                    epoch=request.epoch,
+                    listener=listener,
+                    cancel=cancel,
+                )
+                verified = verifier.verify(trees)
         count = len(frozenset[int]().union(*(steps.steps(each.result) for each in lowered)))
         warnings = tuple(dict.fromkeys((*remarks, *(warning for each in lowered for warning in each.warnings))))
-        return Built(image, warnings, count, solver.ran, executor.walked, executor.hashed)
+        return Built(image, warnings, count, solver.ran, executor.walked, executor.hashed, verified)
 
     def _contexts(self, request: BuildRequest) -> Contexts:
         keeps = request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "").lower() in {"1", "t", "true"}

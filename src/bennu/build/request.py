@@ -12,6 +12,7 @@ from bennu.build import graph
 from bennu.build.origins import Directory, NamedOrigin, Origin, Remote, Repository
 from bennu.build.remotes import without_credentials
 from bennu.build.secrets import Grants
+from bennu.build.verdicts import Verified
 from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
 from bennu.errors import Invalid
 from bennu.oci.platform import Platform
@@ -28,7 +29,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     Without ``use_cache`` every step runs again, with ``fresh_stages`` those of these stages (names or numbers); where
     builds share a ``nonce``, one of them runs what is the same in several. ``epoch`` is SOURCE_DATE_EPOCH (Unix
     seconds). ``network`` is what a RUN without ``--network`` gets, ``around`` what each gets; ``grants`` are the
-    secrets and agents that one may ask for, ``allowed`` what none may otherwise (``surroundings``).
+    secrets and agents that one may ask for, ``allowed`` what none may otherwise (``surroundings``). ``verify``: run
+    every step again and compare (``bennu.build.verify``).
     """
 
     context: Path | Origin
@@ -48,6 +50,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     around: graph.Surroundings = graph.Surroundings()
     allowed: tuple[str, ...] = ()
     grants: Grants = Grants()
+    verify: bool = False
 
     @property
     def origin(self) -> Origin:
@@ -72,7 +75,7 @@ class Built(msgspec.Struct, frozen=True):
     """The image, what its author should know, and how much was done.
 
     ``steps`` of which ``ran`` were not found in the cache; entries of the context that were ``walked``, and files that
-    were read to be ``hashed``.
+    were read to be ``hashed``. ``verified`` has each step, where that was asked for.
     """
 
     image: Image
@@ -81,6 +84,7 @@ class Built(msgspec.Struct, frozen=True):
     ran: int
     walked: int
     hashed: int
+    verified: tuple[Verified, ...] = ()
 
 
 def with_epoch(request: BuildRequest) -> BuildRequest:

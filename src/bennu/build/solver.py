@@ -149,6 +149,10 @@ class Solver:
         self._cache.touch(self.used)
         return answer
 
+    def tree(self, index: int) -> CommittedSnapshot:
+        """The tree of another vertex that the solution needed, once it is there."""
+        return self._tree(index)
+
     def known(self) -> dict[int, Known]:
         """The steps that were looked at, by vertex."""
         return {
