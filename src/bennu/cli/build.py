@@ -22,6 +22,7 @@ COMMAND = Command(
     examples=(
         ("bennu build -t shop/web .", "build the Dockerfile here"),
         ("bennu build -f Dockerfile.test --target test --build-arg V=2 .", "one stage of another one"),
+        ("bennu build --check .", "what is likely a mistake in the Dockerfile here"),
         ("bennu build", "every service of the Compose file that has a build section"),
         ("bennu build -f prod.yaml --service web", "one of them, of another file"),
     ),
@@ -40,13 +41,17 @@ def run(args: Arguments, context: Context) -> int:
 
 
 def _run(args: Arguments, context: Context) -> int:
+    from bennu.cli.build_calls import called, method
     from bennu.cli.build_progress import watched
     from bennu.cli.build_request import request
     from bennu.cli.build_summary import summary
     from bennu.wiring import Runtime
 
     started = time.monotonic()
+    name, as_json = method(args)
     wanted = request(args, context)
+    if name != "build":
+        return called(name, wanted, context, as_json=as_json)
     with Runtime(context.settings) as runtime, watched("quiet" if args.quiet else args.progress, context) as listener:
         built = runtime.builder.build(wanted, listener)
     if args.iidfile:

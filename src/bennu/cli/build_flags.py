@@ -7,7 +7,7 @@ reference.
 from __future__ import annotations
 
 from bennu.cli.command import PROFILE, PROJECT_NAME, Arg, operand, option, switch
-from bennu.cli.values import assignment, host_address, listed, size_bytes, ulimit
+from bennu.cli.values import assignment, call, host_address, listed, size_bytes, ulimit
 
 SOURCE: tuple[Arg, ...] = (
     operand(
@@ -90,4 +90,14 @@ SHOWN: tuple[Arg, ...] = (
 )  # fmt: skip
 """What is said while it goes on."""
 
-FLAGS: tuple[Arg, ...] = (*SOURCE, *SERVICES, *RESULT, *STEPS, *SANDBOX, *SHOWN)
+CALLS: tuple[Arg, ...] = (
+    switch("--check", help="Check the Dockerfile and build nothing; status 1 if there are warnings"),
+    option(
+        "--call", metavar="METHOD", help="Instead of build: check, outline, targets (METHOD,format=json for JSON)",
+        convert=call,
+    ),
+    option("--format", metavar="FORMAT", help="Of --check and --call: text, json", choices=("text", "json")),
+)  # fmt: skip
+"""What is done instead of a build."""
+
+FLAGS: tuple[Arg, ...] = (*SOURCE, *SERVICES, *RESULT, *STEPS, *SANDBOX, *SHOWN, *CALLS)

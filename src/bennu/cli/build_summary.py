@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 def summary(built: Built, seconds: float, context: Context, *, of: str = "") -> None:
     """Say it on standard error. ``of`` names the services that the image is for."""
-    for warning in built.warnings:
-        context.say(f"{warning.span.file}:{warning.span.line}:{warning.span.column}: warning: {warning.message}")
+    from bennu.cli.build_calls import short
+
+    for line in short(built.warnings):
+        context.say(line)
     image = built.image
     name = f"{image.shown} {image.id[:19]}" if image.names else image.id[:19]
     context.say(

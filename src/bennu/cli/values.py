@@ -94,3 +94,16 @@ def host_address(word: str) -> tuple[str, str]:
     if not name or not separator or not address:
         raise ValueError("is not NAME:ADDRESS")
     return name, address.strip("[]")
+
+
+_CALLS: Final = ("build", "check", "outline", "targets")
+
+
+def call(word: str) -> tuple[str, bool]:
+    """``METHOD[,format=json]`` of ``bennu build --call``: the method, and whether it is to be shown as JSON."""
+    name, *rest = word.split(",")
+    if name not in _CALLS:
+        raise ValueError(f"is not one of {', '.join(_CALLS)}")
+    if not {*rest} <= {"format=json", "format=text"}:
+        raise ValueError("is not METHOD or METHOD,format=json")
+    return name, "format=json" in rest
