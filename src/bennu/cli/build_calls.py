@@ -141,7 +141,9 @@ def _error_record(error: Invalid) -> dict[str, Any]:
 
 
 def _location(span: Span) -> dict[str, Any]:
-    return {"ranges": [{"start": {"line": span.line}, "end": {"line": span.end_line}}]}
+    """A range for each line, as BuildKit has it."""
+    lines = range(span.line, span.end_line + 1)
+    return {"ranges": [{"start": {"line": line}, "end": {"line": line}} for line in lines]}
 
 
 def _source(dockerfile: Dockerfile) -> dict[str, str]:

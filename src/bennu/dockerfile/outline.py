@@ -120,7 +120,8 @@ def _globals(dockerfile: Dockerfile, facts: Facts, values: Mapping[str, str]) ->
                 uses = expand(declaration.default, values, Expansion(escape=dockerfile.escape)).used - {name}
             if name in found:
                 uses |= found[name].uses
-            found[name] = _Global(_parameter(name, values.get(name), arg), uses)
+            own = declaration.default is not None or name in facts.build_args
+            found[name] = _Global(_parameter(name, values.get(name) if own else None, arg), uses)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.json"
@@ -22,10 +22,10 @@ class Case(NamedTuple):
     later: tuple[str, ...] | None
 
 
-def cases() -> list[Case]:
+def cases(file: str = "cases.txt") -> list[Case]:
     """All cases, in the file's order."""
     found: list[Case] = []
-    header, _, body = (HERE / "cases.txt").read_text().partition("\n\n")
+    header, _, body = (HERE / file).read_text().partition("\n\n")
     assert header.startswith("#")
     for part in ("\n" + body).split("\n=== ")[1:]:
         name, _, rest = part.partition("\n")
@@ -46,6 +46,12 @@ def cases() -> list[Case]:
                 tuple(beside["later"].split()) if "later" in beside else None,
             )
         )
+    return found
+
+
+def recorded_outlines() -> dict[str, dict[str, dict[str, Any]]]:
+    """The documents of ``--call=outline`` and ``--call=targets``, by the case's name."""
+    found: dict[str, dict[str, dict[str, Any]]] = json.loads(RECORDED.read_text())["outlines"]
     return found
 
 

@@ -22,8 +22,22 @@ def main(directory: Path, command: list[str]) -> None:
         subprocess.run([*command, "build", "-q", *platform, "-t", name, str(directory)], check=True)
     version = subprocess.run([*command, "version", "--format", "{{.Server.Version}}"], check=True, capture_output=True)
     found = {case.name: found_in(case, directory, command) for case in cases() if case.later is None}
-    document = {"builder": f"Docker {version.stdout.decode().strip()}", "cases": found}
+    outlines = {case.name: outlines_of(case, directory, command) for case in cases("outlines.txt")}
+    document = {"builder": f"Docker {version.stdout.decode().strip()}", "cases": found, "outlines": outlines}
     RECORDED.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def outlines_of(case: Case, directory: Path, command: list[str]) -> dict[str, object]:
+    (directory / "Dockerfile").write_text(case.text)
+    (directory / ".dockerignore").write_text("")
+    words = [f"--build-arg={name}={value}" for name, value in case.args.items()]
+    words += [f"--target={case.target}"] if case.target else []
+    found: dict[str, object] = {}
+    for call in ("outline", "targets"):
+        words_of_call = [*command, "build", f"--call={call},format=json", *words, str(directory)]
+        done = subprocess.run(words_of_call, check=True, capture_output=True)
+        found[call] = {name: value for name, value in json.loads(done.stdout).items() if name != "sources"}
+    return found
 
 
 def found_in(case: Case, directory: Path, command: list[str]) -> list[str]:
