@@ -12,10 +12,10 @@ from typing import Final
 from bennu.build import graph
 from bennu.build.commands import cleaned
 from bennu.build.graph import InlineFile, Source
+from bennu.build.modes import parse_mode
 from bennu.build.stages import Stage
 from bennu.dockerfile.instructions import Add, Copy
 
-_OCTAL: Final = re.compile(r"[0-7]+")
 _URL: Final = re.compile(r"https?://", re.ASCII)
 _GIT: Final = re.compile(r"(?:git|ssh)://|[A-Za-z0-9_-]+@[A-Za-z0-9.-]+:", re.ASCII)
 
@@ -49,7 +49,7 @@ def _lower(stage: Stage, written: Copy | Add, vertex: int, *, unpack: bool) -> N
         sources=tuple(Source(vertex, cleaned(path)[1:] or ".") for path in copy.sources),
         destination=_destination(stage, copy.destination),
         inline=tuple(InlineFile(heredoc.name, heredoc.body) for heredoc in copy.heredocs),
-        chown=copy.chown or None,
+        chown=_owner(stage, copy),
         chmod=_mode(copy),
         exclude=copy.exclude,
         unpack=unpack,
@@ -78,17 +78,25 @@ def _refuse_remote(copy: Copy | Add, path: str, original: str) -> None:
     raise place.unsupported(f"{name}: {kind} as a source is not built: '{path}'", "fetch it in a RUN, or beforehand")
 
 
+def _owner(stage: Stage, copy: Copy | Add) -> str | None:
+    """As written. Names need an image in which they can be looked up; root is known everywhere."""
+    names = [name for name in (copy.chown or "").split(":") if name and name != "root" and not name.isdigit()]
+    if names and stage.tip is None:
+        raise copy.span.narrow("--chown").invalid(
+            f"{copy.keyword.upper()}: --chown={copy.chown} names {names[0]!r}, but nothing is there to look it up in",
+            "give numbers, as in --chown=1000:1000",
+        )
+    return copy.chown or None
+
+
 def _mode(copy: Copy | Add) -> str | None:
     if not copy.chmod:
         return None
-    place = copy.span.narrow("--chmod")
-    name = copy.keyword.upper()
-    if _OCTAL.fullmatch(copy.chmod) is None:
-        if not copy.chmod[0].isdecimal():
-            raise place.unsupported(f"{name}: --chmod={copy.chmod} is no octal mode", "write one such as 0644")
-        raise place.invalid(f"{name}: --chmod={copy.chmod} is no mode", "write one from 0 to 07777")
-    if int(copy.chmod, 8) > 0o7777:
-        raise place.invalid(f"{name}: --chmod={copy.chmod} is no mode", "write one from 0 to 07777")
+    if parse_mode(copy.chmod) is None:
+        raise copy.span.narrow("--chmod").invalid(
+            f"{copy.keyword.upper()}: --chmod={copy.chmod} is no mode",
+            "write one from 0 to 07777, or changes such as u+x,go-w",
+        )
     return copy.chmod
 
 

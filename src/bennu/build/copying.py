@@ -19,6 +19,7 @@ from typing import Final
 from bennu.build import destinations
 from bennu.build.destinations import Say, owner_named
 from bennu.build.graph import Copy, InlineFile
+from bennu.build.modes import parse_mode
 from bennu.build.source import Entry, Item, Selection
 from bennu.build.writing import Appearance, Own, Target, Writer, clear
 from bennu.errors import Invalid, Unsupported
@@ -32,14 +33,9 @@ _TAR_MAGIC_AT: Final = 257
 def appearance(step: Copy, root: Path, epoch: int | None, say: Say) -> Appearance:
     """The step's options as numbers; names are looked up in the target tree."""
     owner = None if step.chown is None else owner_named(step.chown, root, lambda line: say(f"--chown: {line}"))
-    mode = None
-    if step.chmod is not None:
-        try:
-            mode = int(step.chmod, 8)
-        except ValueError:
-            raise Unsupported(f"--chmod={step.chmod} is not octal", "write it as --chmod=755") from None
-        if not 0 <= mode <= 0o7777:
-            raise Invalid(f"--chmod={step.chmod} is not a file mode")
+    mode = None if step.chmod is None else parse_mode(step.chmod)
+    if step.chmod is not None and mode is None:
+        raise Invalid(f"--chmod={step.chmod} is not a file mode")
     return Appearance(owner, mode, epoch)
 
 
@@ -89,7 +85,7 @@ class _Copier:
         directory, name = self._place(root, file.name)
         with self._directory(root, directory) as fd:
             clear(fd, name)
-            mode = INLINE_MODE if self._look.mode is None else self._look.mode
+            mode = INLINE_MODE if self._look.mode is None else self._look.mode.of(INLINE_MODE, is_directory=False)
             target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=fd)
             with open(target, "wb") as stream:
                 stream.write(file.content.encode())
@@ -109,8 +105,9 @@ class _Copier:
 
     def _directory(self, root: int, path: str) -> AbstractContextManager[int]:
         look = self._look
-        # --chmod counts for directories on the way as for mkdir(2) under the usual umask, as in BuildKit
-        mode = destinations.DIRECTORY_MODE if look.mode is None else look.mode & 0o777 & ~0o022
+        # a number counts for directories on the way as for mkdir(2) under the usual umask, as in BuildKit
+        number = None if look.mode is None else look.mode.number
+        mode = destinations.DIRECTORY_MODE if number is None else number & 0o777 & ~0o022
         return destinations.directory(root, path, owner=look.owner, mode=mode, epoch=look.epoch)
 
 

@@ -21,20 +21,24 @@ from bennu.runtime.users import resolve_user
 
 DIRECTORY_MODE: Final = 0o755
 MOST_LINKS: Final = 40  # as in the kernel
+GREATEST_ID: Final = (1 << 31) - 1
 
 Say = Callable[[str], None]
 """Is told, in one line, what the author should know and what stops nothing."""
 
 
 def owner_named(spec: str, root: Path, say: Say) -> tuple[int, int]:
-    """The user and group that ``spec`` means in the tree at ``root``; a lone number is both.
+    """The user and group that ``spec`` means in the tree at ``root``; a lone number is both, ``5:`` has group 0.
 
     A user that the tree does not know is root, an unknown group the user's own, as in BuildKit; ``say`` is told.
     """
     passwd, group = (
         (files.read_in_root(root, path) or b"").decode("utf-8", "replace") for path in ("etc/passwd", "etc/group")
     )
-    user, _, group_name = spec.partition(":")
+    user, colon, group_name = spec.partition(":")
+    if user.isdigit() and int(user) > GREATEST_ID:
+        say(f"user {user} is beyond {GREATEST_ID}: root is taken instead")
+        user = "0"
     try:
         found = resolve_user(user, passwd, group)
     except NotFound as error:
@@ -42,7 +46,7 @@ def owner_named(spec: str, root: Path, say: Say) -> tuple[int, int]:
         found = resolve_user("0", "", "")
     own = found.uid if user.isdigit() else found.gid
     if not group_name:
-        return found.uid, own
+        return found.uid, 0 if colon else own
     try:
         return found.uid, resolve_user(f"0:{group_name}", passwd, group).gid
     except NotFound as error:

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from bennu.dockerfile import ignore, spelling
 from bennu.dockerfile.ignore import Rules, Verdict
 from bennu.dockerfile.match import Pattern, has_wildcards, split_wildcards
-from bennu.errors import NotFound, Unsupported
+from bennu.errors import NotFound
 from bennu.host import files
 
 _NO_RULES: Final = Rules(())
@@ -198,8 +198,6 @@ class SourceTree:
         absolute = self._absolute(real)
         status = os.lstat(absolute)
         entries = [Entry.of("", absolute, status)]
-        if stat.S_ISSOCK(status.st_mode):
-            raise Unsupported(f"source {source!r} in {self.what} is a socket, which cannot be copied")
         is_directory = stat.S_ISDIR(status.st_mode)
         if is_directory and (verdict.descend or not verdict.excluded):
             walk = _Walk(self.rules, exclude, entries)
@@ -266,8 +264,6 @@ class _Walk:
             if left_out and not (is_directory and verdict.descend and out.descend):
                 continue
             status = entry.stat(follow_symlinks=False)
-            if stat.S_ISSOCK(status.st_mode):
-                continue  # no tool copies sockets
             position = len(self.entries)
             self.entries.append(Entry.of(to, entry.path, status))
             if is_directory:

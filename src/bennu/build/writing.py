@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from bennu.build.contents import portable_xattrs
+from bennu.build.modes import Mode
 from bennu.build.source import Entry, Status
 from bennu.errors import Conflict, Invalid
 from bennu.host import files, syscalls
@@ -38,7 +39,7 @@ class Appearance(NamedTuple):
     """What ``--chown`` and ``--chmod`` ask for, and the time to set (Unix seconds); None leaves the source's."""
 
     owner: tuple[int, int] | None = None
-    mode: int | None = None
+    mode: Mode | None = None
     epoch: int | None = None
 
 
@@ -162,7 +163,10 @@ class Writer:
             goal = os.readlink(entry.path)
             _replacing(fd, name, lambda: os.symlink(goal, name, dir_fd=fd))
         else:
-            _replacing(fd, name, lambda: os.mknod(name, mode, status.st_rdev, dir_fd=fd))
+            # as in BuildKit, which takes the bits of a socket out of every mode: a socket is copied as an empty file,
+            # and a block device as a character device
+            kind = mode & ~stat.S_IFSOCK
+            _replacing(fd, name, lambda: os.mknod(name, kind, status.st_rdev, dir_fd=fd))
             os.chmod(name, self._mode(status), dir_fd=fd)
         uid, gid = self._owner(status)
         os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
@@ -213,7 +217,10 @@ class Writer:
         return (status.st_uid, status.st_gid) if self._keeps else (0, 0)
 
     def _mode(self, status: Status) -> int:
-        return stat.S_IMODE(status.st_mode) if self._look.mode is None else self._look.mode
+        mode = status.st_mode
+        if self._look.mode is None:
+            return stat.S_IMODE(mode)
+        return self._look.mode.of(mode, is_directory=stat.S_ISDIR(mode))
 
     def _times(self, status: Status) -> tuple[int, int]:
         epoch = self._look.epoch

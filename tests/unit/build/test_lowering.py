@@ -465,7 +465,6 @@ class TestRefusals:
         [
             ("FROM debian\nRUN --device=x a", 2, 5, "--device"),
             ("FROM debian\nCOPY --parents a b", 2, 6, "--parents"),
-            ("FROM debian\nCOPY --chmod=u+x a b", 2, 6, "--chmod=u+x"),
             ("FROM debian\nADD https://a/b /c", 2, 5, "a URL"),
             ("FROM debian\nADD a git@host:x/y.git /c", 2, 7, "a Git repository"),
             ("FROM debian\nENV U=http://x\nADD $U /c", 3, 5, "'http://x'"),

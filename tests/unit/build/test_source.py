@@ -9,7 +9,7 @@ import pytest
 
 from bennu.build.source import SourceTree, load_rules
 from bennu.dockerfile.ignore import Rules
-from bennu.errors import Invalid, NotFound, Unsupported
+from bennu.errors import Invalid, NotFound
 
 
 @pytest.fixture
@@ -127,11 +127,9 @@ def test_several_sources_keep_their_order(context):
     assert taken(context, "b.txt", "dir/*", "a.txt") == ["b.txt", "one", "sub/: three.o two", "a.txt"]
 
 
-def test_a_socket_is_refused_by_name_and_skipped_below(context):
+def test_a_socket_is_taken_as_anything_else(context):
     os.mknod(context / "dir/socket", 0o140600)
-    assert taken(context, "dir") == ["dir/: one sub sub/three.o sub/two"]
-    with pytest.raises(Unsupported, match="socket"):
-        taken(context, "dir/socket")
+    assert taken(context, "dir") == ["dir/: one socket sub sub/three.o sub/two"]
 
 
 def test_the_rules_of_the_dockerfile_come_before_those_of_the_context(context):
