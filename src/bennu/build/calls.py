@@ -6,6 +6,8 @@ what comes of it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from bennu.build.bases import BaseImages
@@ -16,7 +18,6 @@ from bennu.build.lowering import lower, target_index
 from bennu.build.origins import Layout
 from bennu.build.request import BuildRequest
 from bennu.digest import Digest
-from bennu.dockerfile import outline
 from bennu.dockerfile.checks.run import check
 from bennu.dockerfile.instructions import Dockerfile
 from bennu.dockerfile.source import Span
@@ -24,6 +25,9 @@ from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Doc
 from bennu.errors import BennuError, Invalid, Unsupported
 from bennu.oci.image_config import empty_config
 from bennu.oci.platform import Platform
+
+if TYPE_CHECKING:
+    from bennu.dockerfile.outline import Outline
 
 _NO_DIGEST = Digest("sha256:" + "0" * 64)
 
@@ -70,11 +74,13 @@ class Reading:
         indices = [wanted] if self._request.target else [stage.index for stage in self.dockerfile.stages]
         return Checked(self.warnings(all_stages=True), next(filter(None, map(self._error, indices)), None))
 
-    def outlined(self) -> outline.Outline:
+    def outlined(self) -> Outline:
         """What the target takes. ``Invalid`` for a target that is not there."""
+        from bennu.dockerfile.outline import outline
+
         target_index(self.dockerfile, self._request.target)
         facts = facts_of(self.dockerfile, self._request, self._contexts, self._bases, self._host)
-        return outline.outline(self.dockerfile, facts)
+        return outline(self.dockerfile, facts)
 
     def _error(self, target: int) -> Invalid | None:
         """What would stop the build of a stage, as far as that can be known without building."""

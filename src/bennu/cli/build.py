@@ -41,16 +41,17 @@ def run(args: Arguments, context: Context) -> int:
 
 
 def _run(args: Arguments, context: Context) -> int:
-    from bennu.cli.build_calls import called, method
     from bennu.cli.build_progress import watched
     from bennu.cli.build_request import request
     from bennu.cli.build_summary import summary
     from bennu.wiring import Runtime
 
     started = time.monotonic()
-    name, as_json = method(args)
+    name, as_json = _method(args)
     wanted = request(args, context)
     if name != "build":
+        from bennu.cli.build_calls import called
+
         return called(name, wanted, context, as_json=as_json)
     with Runtime(context.settings) as runtime, watched("quiet" if args.quiet else args.progress, context) as listener:
         built = runtime.builder.build(wanted, listener)
@@ -62,3 +63,17 @@ def _run(args: Arguments, context: Context) -> int:
     elif args.progress != "quiet":
         summary(built, time.monotonic() - started, context)
     return 0
+
+
+def _method(args: Arguments) -> tuple[str, bool]:
+    """What is to be done: build, check, outline or targets; and whether it is shown as JSON. ``Usage``."""
+    from bennu.errors import Usage
+
+    name, is_json = args.call or ("build", False)
+    if args.check:
+        if name not in ("build", "check"):
+            raise Usage(f"--check and --call={name} cannot both be done", "leave one of them out")
+        name = "check"
+    if name == "build" and (is_json or args.format is not None):
+        raise Usage("--format is about --check and --call, and this is a build", "bennu build --help")
+    return name, is_json or args.format == "json"

@@ -12,9 +12,10 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bennu.cli.command import Arguments
+from bennu.cli.build_summary import counted
 from bennu.cli.context import Context
 from bennu.cli.excerpt import Place, rendered
+from bennu.cli.output import printable
 
 if TYPE_CHECKING:
     from bennu.build.calls import Checked
@@ -22,24 +23,9 @@ if TYPE_CHECKING:
     from bennu.dockerfile.instructions import Dockerfile
     from bennu.dockerfile.outline import Outline, Requirement, Target
     from bennu.dockerfile.source import Span
-    from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
     from bennu.errors import Invalid
 
 _BOLD, _YELLOW, _END = "\x1b[1m", "\x1b[33;1m", "\x1b[0m"
-
-
-def method(args: Arguments) -> tuple[str, bool]:
-    """What is to be done: build, check, outline or targets; and whether it is shown as JSON. ``Usage``."""
-    from bennu.errors import Usage
-
-    name, is_json = args.call or ("build", False)
-    if args.check:
-        if name not in ("build", "check"):
-            raise Usage(f"--check and --call={name} cannot both be done", "leave one of them out")
-        name = "check"
-    if name == "build" and (is_json or args.format is not None):
-        raise Usage("--format is about --check and --call, and this is a build", "bennu build --help")
-    return name, is_json or args.format == "json"
 
 
 def called(name: str, wanted: BuildRequest, context: Context, *, as_json: bool) -> int:
@@ -94,25 +80,11 @@ def _check_text(checked: Checked, file: str, context: Context) -> Iterator[str]:
         span, at = warning.span, warning.place
         head = f"{span.file}:{span.line}:{span.column if at.line != span.line else at.column}:"
         rule = f"{warning.rule}: " if warning.rule else ""
-        yield f"{paint(head, _BOLD)} {paint('warning:', _YELLOW)} {rule}{_printable(warning.message)}"
+        yield f"{paint(head, _BOLD)} {paint('warning:', _YELLOW)} {rule}{printable(warning.message)}"
         first = at.text.partition("\n")[0].rstrip("\r")
         yield from rendered(Place(at.excerpt, at.line, at.column, len(first)), paint, columns)
         yield ""
-    yield f"{file}: {_counted(len(checked.warnings))}"
-
-
-def short(warnings: Sequence[Warning]) -> Iterator[str]:
-    """The warnings of a build: a line each, under one that says how to see them in full."""
-    if any(warning.rule for warning in warnings):
-        yield f"{_counted(len(warnings))}, `bennu build --check` shows what is meant:"
-    for warning in warnings:
-        span = warning.span
-        rule = f"{warning.rule}: " if warning.rule else ""
-        yield f"{span.file}:{span.line}:{span.column}: warning: {rule}{_printable(warning.message)}"
-
-
-def _counted(count: int) -> str:
-    return "no warnings" if count == 0 else "1 warning" if count == 1 else f"{count} warnings"
+    yield f"{file}: {counted(len(checked.warnings), 'warning') if checked.warnings else 'no warnings'}"
 
 
 def _check_record(checked: Checked, dockerfile: Dockerfile | None) -> dict[str, Any]:
@@ -226,10 +198,6 @@ def _filled(record: dict[str, Any]) -> dict[str, Any]:
 
 def _json(record: dict[str, Any]) -> str:
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _plain(text: str, _colour: str) -> str:

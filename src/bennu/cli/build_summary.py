@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bennu.cli.human import clock, size
+from bennu.cli.output import printable
 
 if TYPE_CHECKING:
     from bennu.build.request import Built
     from bennu.cli.context import Context
+    from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
 
 
 def summary(built: Built, seconds: float, context: Context, *, of: str = "") -> None:
     """Say it on standard error. ``of`` names the services that the image is for."""
-    from bennu.cli.build_calls import short
-
-    for line in short(built.warnings):
+    for line in _in_short(built.warnings):
         context.say(line)
     image = built.image
     name = f"{image.shown} {image.id[:19]}" if image.names else image.id[:19]
     context.say(
-        f"{f'{of}: ' if of else ''}{name}: {_counted(len(image.layers), 'layer')}, {size(image.size_bytes)}; "
-        f"{_counted(built.steps, 'step')}, {built.steps - built.ran} from the cache, in {clock(seconds)}"
+        f"{f'{of}: ' if of else ''}{name}: {counted(len(image.layers), 'layer')}, {size(image.size_bytes)}; "
+        f"{counted(built.steps, 'step')}, {built.steps - built.ran} from the cache, in {clock(seconds)}"
     )
 
 
-def _counted(count: int, noun: str) -> str:
+def _in_short(warnings: Sequence[Warning]) -> Iterator[str]:
+    """A line each, under one that says how to see the checks' in full."""
+    if any(warning.rule for warning in warnings):
+        yield f"{counted(len(warnings), 'warning')}, `bennu build --check` shows what is meant:"
+    for warning in warnings:
+        span = warning.span
+        rule = f"{warning.rule}: " if warning.rule else ""
+        yield f"{span.file}:{span.line}:{span.column}: warning: {rule}{printable(warning.message)}"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 layer``, ``2 layers``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

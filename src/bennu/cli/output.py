@@ -74,7 +74,12 @@ def shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(shown, value))
-    return "".join(char if char.isprintable() else "?" for char in str(value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """The text with every control character as ``?``."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def truncated(text: str, limit: int) -> str:

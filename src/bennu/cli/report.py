@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bennu.cli.excerpt import Paint, Place, line_of, rendered
+from bennu.cli.output import printable
 from bennu.errors import BennuError, Failed, Invalid, InvalidMany
 
 _RED, _BLUE, _DIM, _BOLD, _END = "\x1b[31;1m", "\x1b[34m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
@@ -33,7 +34,7 @@ def _lines(error: BennuError, paint_as: Paint, columns: int) -> Iterator[str]:
     where = error.where if isinstance(error, Invalid) else ""
     head = paint_as("error:", _RED)
     # what somebody's file says is quoted, and must not reach the terminal as a control sequence
-    message = "".join(char if char.isprintable() else "?" for char in error.message)
+    message = printable(error.message)
     yield f"{paint_as(where + ':', _BOLD)} {head} {message}" if where else f"{head} {message}"
     if isinstance(error, Invalid) and error.excerpt is not None:
         yield from rendered(Place(error.excerpt, error.line, error.column), paint_as, columns)

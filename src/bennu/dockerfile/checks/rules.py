@@ -7,10 +7,12 @@ The order is that of the Dockerfile reference's list. A rule that is ``experimen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 
-class Rule(NamedTuple):
+class Rule(msgspec.Struct, frozen=True):
     """One check: its name in the reference, and what it asks for in general."""
 
     name: str

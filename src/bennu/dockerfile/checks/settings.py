@@ -7,9 +7,10 @@ instruction whose variables cannot be put in is passed over: the build refuses i
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from bennu.dockerfile import mounts, spelling
 from bennu.dockerfile.checks.facts import Facts
@@ -39,16 +40,16 @@ from bennu.dockerfile.instructions import (
 from bennu.dockerfile.mounts import MountType
 from bennu.errors import Invalid
 
-_SECRET: Final = re.compile(
-    r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
+_SECRETS: Final = frozenset(
+    ("apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token")
 )
-_NO_SECRET: Final = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
+_NO_SECRETS: Final = frozenset(("public", "file", "version"))
 _NEVER_SET: Final = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
-_REMOTE: Final = re.compile(r"(?:https?|git|ssh)://|git@")
+_REMOTE: Final = ("http://", "https://", "git://", "ssh://", "git@")
 _EVERYTHING: Final = frozenset({"*", "**", "**/*"})
 
 
-class Scene(NamedTuple):
+class Scene(msgspec.Struct, frozen=True):
     """Where a check looks: the stage so far, what is known besides it, the global ARGs, the file's escape."""
 
     state: State
@@ -135,8 +136,9 @@ def _env(scene: Scene, env: Env) -> None:
 
 
 def _secret(scene: Scene, instruction: Instruction, what: str, name: str) -> None:
-    """SecretsUsedInArgOrEnv: by the words of the name."""
-    if _SECRET.search(name) and not _NO_SECRET.search(name):
+    """SecretsUsedInArgOrEnv: by the words of the name, with underscores between them."""
+    words = name.lower().split("_")
+    if not _SECRETS.isdisjoint(words) and _NO_SECRETS.isdisjoint(words):
         scene.report.of(
             instruction,
             "SecretsUsedInArgOrEnv",
@@ -195,7 +197,7 @@ def copy_ignored_file(scene: Scene, instruction: Add | Copy) -> None:
     if rules is None or any(pattern.startswith("!") for pattern in rules.patterns):
         return
     for written in instruction.sources:
-        if _REMOTE.match(written):
+        if written.startswith(_REMOTE):
             continue
         source = posixpath.normpath(written)
         source = source[1:] if source.startswith("//") else source

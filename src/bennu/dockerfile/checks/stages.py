@@ -6,7 +6,7 @@ stage. ``settings`` asks it and changes it; ``outline`` reads what the stage ask
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from bennu.dockerfile.instructions import Arg, Instruction, Run
 from bennu.oci.image_config import ImageConfig
@@ -14,7 +14,7 @@ from bennu.oci.image_config import ImageConfig
 _ALWAYS = "PATH"
 
 
-class Argument(NamedTuple):
+class Argument(msgspec.Struct, frozen=True):
     """An ARG of a stage: its value, None without one. ``is_global``: the stage only names an ARG of the whole file."""
 
     value: str | None
@@ -22,7 +22,7 @@ class Argument(NamedTuple):
     is_global: bool
 
 
-class Need(NamedTuple):
+class Need(msgspec.Struct, frozen=True):
     """A secret or an agent that a RUN mounts, by its id."""
 
     required: bool
