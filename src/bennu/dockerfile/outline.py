@@ -18,6 +18,7 @@ from bennu.dockerfile.checks.run import Walk
 from bennu.dockerfile.checks.stages import Need
 from bennu.dockerfile.expansion import Options as Expansion
 from bennu.dockerfile.expansion import expand
+from bennu.dockerfile.fields import expand_instruction
 from bennu.dockerfile.global_args import global_values
 from bennu.dockerfile.instructions import Arg, Dockerfile, From
 from bennu.dockerfile.source import Span
@@ -84,7 +85,7 @@ def description(comments: Iterable[str], name: str) -> str:
 
 def outline(dockerfile: Dockerfile, facts: Facts) -> Outline:
     """What a target takes; that of the last stage where none is named. Raises ``Invalid`` for a default of a global ARG
-    that cannot be expanded.
+    or a FROM that cannot be expanded.
     """
     named = facts.target and (dockerfile.named(facts.target) or dockerfile.stage(facts.target))
     stage = named or dockerfile.stages[-1]
@@ -169,9 +170,7 @@ class _Found:
                 self._global(other)
 
     def _names_in(self, origin: From) -> list[str]:
-        options = Expansion(escape=self.dockerfile.escape)
-        words = [origin.image, *([origin.platform] if origin.platform else [])]
-        return sorted(frozenset[str]().union(*(expand(word, self.walk.values, options).used for word in words)))
+        return sorted(expand_instruction(origin, self.walk.values, self.dockerfile.escape).used)
 
 
 def _requirements(needs: Mapping[str, Need]) -> tuple[Requirement, ...]:
