@@ -22,10 +22,6 @@ _GIT: Final = re.compile(r"(?:git|ssh)://|[A-Za-z0-9_-]+@[A-Za-z0-9.-]+:", re.AS
 
 def lower_copy(stage: Stage, copy: Copy) -> None:
     """COPY. Raises ``Unsupported`` at what is not built, ``Invalid`` at what no builder takes."""
-    if copy.parents:
-        raise copy.span.narrow("--parents").unsupported(
-            "COPY: --parents is not built", "write one COPY for each directory"
-        )
     if copy.from_ is None:
         vertex = stage.build.context()
     else:
@@ -40,23 +36,24 @@ def lower_add(stage: Stage, add: Add) -> None:
 
 def _lower(stage: Stage, written: Copy | Add, vertex: int, *, unpack: bool) -> None:
     copy = stage.expanded(written)
+    parents = isinstance(copy, Copy) and copy.parents
     for path, original in zip(copy.sources, written.sources, strict=True):
         _refuse_remote(copy, path, original)
     if isinstance(copy, Add) and copy.checksum:
         raise copy.span.narrow("--checksum").invalid("ADD: --checksum needs a URL or a Git repository as its source")
     step = graph.Copy(
         parent=stage.tip,
-        sources=tuple(Source(vertex, cleaned(path)[1:] or ".") for path in copy.sources),
+        sources=tuple(_source(vertex, path, unpack=unpack, parents=parents) for path in copy.sources),
         destination=_destination(stage, copy.destination),
         inline=tuple(InlineFile(heredoc.name, heredoc.body) for heredoc in copy.heredocs),
         chown=_owner(stage, copy),
         chmod=_mode(copy),
         exclude=copy.exclude,
-        unpack=unpack,
     )
     stage.step(step, stage.label(written), written.span)
     words = [
         copy.keyword.upper(),
+        *(["--parents"] if parents else []),
         *([f"--chown={copy.chown}"] if copy.chown else []),
         *([f"--chmod={copy.chmod}"] if copy.chmod else []),
         *copy.sources,
@@ -65,6 +62,18 @@ def _lower(stage: Stage, written: Copy | Add, vertex: int, *, unpack: bool) -> N
         "# buildkit",
     ]
     stage.record(" ".join(words), has_layer=True)
+
+
+def _source(vertex: int, path: str, *, unpack: bool, parents: bool) -> Source:
+    """A source that is a path; with ``--parents`` it is a pattern, from the root or from where ``/./`` stands."""
+    if not parents:
+        return Source(vertex, _relative(path), unpack=unpack)
+    start, pivot, pattern = path.partition("/./")
+    return Source(vertex, _relative(start) if pivot else ".", below=cleaned(pattern if pivot else path)[1:])
+
+
+def _relative(path: str) -> str:
+    return cleaned(path)[1:] or "."
 
 
 def _refuse_remote(copy: Copy | Add, path: str, original: str) -> None:

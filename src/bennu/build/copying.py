@@ -10,7 +10,6 @@ the time of everything. Source of the rules: the Dockerfile reference, and what 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,14 +19,13 @@ from bennu.build import destinations
 from bennu.build.destinations import Say, owner_named
 from bennu.build.graph import Copy, InlineFile
 from bennu.build.modes import parse_mode
-from bennu.build.source import Entry, Item, Selection
+from bennu.build.source import Item, Selection
+from bennu.build.unpacking import is_archive, unpack
 from bennu.build.writing import Appearance, Own, Target, Writer, clear
-from bennu.errors import Invalid, Unsupported
+from bennu.errors import Invalid
 from bennu.host import files
 
 INLINE_MODE: Final = 0o644
-_MAGIC: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
-_TAR_MAGIC_AT: Final = 257
 
 
 def appearance(step: Copy, root: Path, epoch: int | None, say: Say) -> Appearance:
@@ -63,16 +61,14 @@ class _Copier:
         """Write the selections, then the inline files."""
         for selection in selections:
             for item in selection.items:
-                self._item(root, item, keeps_owners=selection.keeps_owners)
+                if selection.unpack and not item.is_directory and is_archive(item.entries[0].path):
+                    self._unpack(root, item)
+                else:
+                    self._item(root, item, keeps_owners=selection.keeps_owners)
         for file in self._step.inline:
             self._inline(root, file)
 
     def _item(self, root: int, item: Item, *, keeps_owners: bool) -> None:
-        if self._step.unpack and not item.is_directory and _is_archive(item.entries[0]):
-            raise Unsupported(
-                f"ADD of the archive {item.name!r} would unpack it, which is not there yet",
-                "COPY it and unpack it in a RUN, or add --unpack=false",
-            )
         if item.is_directory:
             directory, entries = self._step.destination, item.entries[1:]
         else:
@@ -80,6 +76,11 @@ class _Copier:
             entries = [item.entries[0]._replace(target=name)]
         with self._directory(root, directory) as fd:
             Writer(self._tree, fd, self._look, keeps_owners=keeps_owners).contents(entries)
+
+    def _unpack(self, root: int, item: Item) -> None:
+        owner, epoch = self._look.owner, self._look.epoch
+        with destinations.directory(root, self._step.destination, owner=owner, epoch=epoch) as fd:
+            unpack(item.entries[0].path, item.name, fd, owner)
 
     def _inline(self, root: int, file: InlineFile) -> None:
         directory, name = self._place(root, file.name)
@@ -109,12 +110,3 @@ class _Copier:
         number = None if look.mode is None else look.mode.number
         mode = destinations.DIRECTORY_MODE if number is None else number & 0o777 & ~0o022
         return destinations.directory(root, path, owner=look.owner, mode=mode, epoch=look.epoch)
-
-
-def _is_archive(entry: Entry) -> bool:
-    """Whether ADD would unpack it: what BuildKit recognises by content, a tar archive, compressed or not."""
-    if not stat.S_ISREG(entry.status.st_mode):
-        return False
-    with open(entry.path, "rb") as stream:
-        head = stream.read(512)
-    return head.startswith(_MAGIC) or head[_TAR_MAGIC_AT : _TAR_MAGIC_AT + 5] == b"ustar"

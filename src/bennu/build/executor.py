@@ -7,7 +7,6 @@ when one does, so that a build out of the cache does not pay for it.
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bennu.build.contents import content_digest, mount_digest
 from bennu.build.contexts import Contexts
 from bennu.build.file_digests import FileDigests
-from bennu.build.graph import Base, Copy, Excerpt, Graph, Local, MakeDirectory, Run, Step, Vertex, parent_of, reads_of
+from bennu.build.graph import (
+    Base,
+    Copy,
+    Excerpt,
+    Graph,
+    Local,
+    MakeDirectory,
+    Run,
+    Source,
+    Step,
+    Vertex,
+    parent_of,
+    reads_of,
+)
 from bennu.build.keys import base_identity, sorted_mounts
 from bennu.build.listings import listed
 from bennu.build.mounts import BindMount, CacheMount
@@ -69,7 +83,7 @@ class StepExecutor:
         self._grants = grants
         self._spans = {vertex.step: vertex.span for vertex in graph.vertices}
         self._labels = [vertex.label for vertex in graph.vertices]
-        self._selections: dict[tuple[Copy | Excerpt, int, tuple[str, ...]], Selection] = {}
+        self._selections: dict[tuple[Copy | Excerpt, tuple[Source, ...]], Selection] = {}
         self._taken: dict[str, Callable[[], bytes]] = {}
 
     @property
@@ -102,14 +116,14 @@ class StepExecutor:
                 return self._mounted_content(step, vertex, tree)
             assert isinstance(step, Copy)
             if tree is None:
-                found = [self._selected(step, *group) for group in _groups(step) if group[0] == vertex]
+                found = [self._selected(step, group) for group in _groups(step) if group[0].vertex == vertex]
                 digests = self._contexts.digests(self._local(vertex))
                 return self._noted(_content(found, digests), found, digests)
             from bennu.build.trees import in_trees
 
             def keyed(roots: tuple[Path, ...]) -> Digest:
                 source = SourceTree(roots[0], what=self._name_of(vertex), keeps_owners=True)
-                found = [source.select(paths, step.exclude) for index, paths in _groups(step) if index == vertex]
+                found = [taken(source, group, step.exclude) for group in _groups(step) if group[0].vertex == vertex]
                 digests = FileDigests(None, "")
                 return self._noted(_content(found, digests), found, digests, is_passing=True)
 
@@ -131,16 +145,17 @@ class StepExecutor:
             self._taken[content] = lambda: listed(found, digests)
         return content
 
-    def _selected(self, step: Copy, vertex: int, paths: tuple[str, ...]) -> Selection:
+    def _selected(self, step: Copy, group: tuple[Source, ...]) -> Selection:
         """What a COPY takes from a directory of whoever builds: looked at once, for its key and for its files."""
-        key = (step, vertex, paths)
+        key = (step, group)
         if key not in self._selections:
-            self._selections[key] = self._contexts.tree(self._local(vertex)).select(paths, step.exclude)
+            tree = self._contexts.tree(self._local(group[0].vertex))
+            self._selections[key] = taken(tree, group, step.exclude)
         return self._selections[key]
 
     def _excerpt(self, step: Excerpt) -> Selection:
         """What a RUN mounts of a directory of whoever builds, looked at once too."""
-        key = (step, step.vertex, (step.path,))
+        key = (step, ())
         if key not in self._selections:
             self._selections[key] = self._contexts.tree(self._local(step.vertex)).exact(step.path)
         return self._selections[key]
@@ -264,10 +279,10 @@ class StepExecutor:
             }
             layers = None if parent is None else Own(own, roots[-1])
             selections = (
-                sources[vertex].select(paths, step.exclude)
-                if vertex in sources
-                else self._selected(step, vertex, paths)
-                for vertex, paths in _groups(step)
+                taken(sources[group[0].vertex], group, step.exclude)
+                if group[0].vertex in sources
+                else self._selected(step, group)
+                for group in _groups(step)
             )
             copy(selections, step, roots[0], self._epoch, say, layers=layers)
 
@@ -289,10 +304,29 @@ class StepExecutor:
         return f"what {self._labels[vertex]!r} left"
 
 
-def _groups(step: Copy) -> list[tuple[int, tuple[str, ...]]]:
-    """The sources of a COPY in their order, those in a row from one vertex together."""
-    together = itertools.groupby(step.sources, key=lambda source: source.vertex)
-    return [(vertex, tuple(source.path for source in sources)) for vertex, sources in together]
+def _groups(step: Copy) -> list[tuple[Source, ...]]:
+    """The sources of a COPY in their order, those in a row that are looked for together together."""
+    groups: list[tuple[Source, ...]] = []
+    for source in step.sources:
+        last = groups[-1][-1] if groups else None
+        is_alone = source.below is not None or source.is_literal
+        if last is None or is_alone or msgspec.structs.replace(last, path=source.path) != source:
+            groups.append((source,))
+        else:
+            groups[-1] += (source,)
+    return groups
+
+
+def taken(tree: SourceTree, group: tuple[Source, ...], exclude: tuple[str, ...]) -> Selection:
+    """What sources that belong together mean in a tree. ``MissingSource``."""
+    first = group[0]
+    if first.below is not None:
+        selection = tree.below(first.path, first.below, exclude)
+    elif first.is_literal:
+        selection = tree.exact(first.path)
+    else:
+        selection = tree.select([source.path for source in group], exclude)
+    return selection._replace(unpack=first.unpack)
 
 
 def _content(found: list[Selection], digests: FileDigests) -> Digest:

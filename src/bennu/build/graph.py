@@ -107,17 +107,24 @@ class Run(msgspec.Struct, frozen=True, tag=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One source of a COPY: ``path`` is below the root of the vertex's tree, wildcards as in Go's filepath.Match."""
+    """One source of a COPY: ``path`` is below the root of the vertex's tree, wildcards as in Go's filepath.Match.
+
+    ``below`` (``--parents``): what matches this pattern below ``path``, with its directories. ``is_literal``: a file
+    whose name has no wildcards. ``unpack``: where it is an archive, what is in it (ADD).
+    """
 
     vertex: int
     path: str
+    below: str | None = None
+    is_literal: bool = False
+    unpack: bool = False
 
 
 class Copy(msgspec.Struct, frozen=True, tag=True):
     """Files of other vertices, in the order of ``sources``, put into the tree of ``parent``.
 
     ``destination`` is absolute and keeps a trailing slash. ``chown`` and ``chmod`` are as written, expanded; names are
-    looked up in the parent's tree. ``unpack``: local archives among the sources are unpacked (ADD).
+    looked up in the parent's tree.
     """
 
     parent: int | None
@@ -127,7 +134,6 @@ class Copy(msgspec.Struct, frozen=True, tag=True):
     chown: str | None = None
     chmod: str | None = None
     exclude: tuple[str, ...] = ()
-    unpack: bool = False
 
 
 class MakeDirectory(msgspec.Struct, frozen=True, tag=True):

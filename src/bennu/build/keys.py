@@ -118,7 +118,6 @@ def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:
                 ("chown", step.chown or ""),
                 ("chmod", _mode(step.chmod or "")),
                 *_numbered("exclude", step.exclude),
-                ("unpack", str(step.unpack)),
             ]
         case MakeDirectory():
             return [("step", "directory"), ("path", step.path), *([("user", step.user)] if step.user else ())]
@@ -134,6 +133,12 @@ def _sources(step: Copy, reads: Mapping[int, Read]) -> Iterator[tuple[str, str]]
     for number, source in enumerate(step.sources, 1):
         path = posixpath.basename(source.path) if reads[source.vertex].by_content else source.path
         yield (f"from {number}", f"{order[source.vertex]} {path}")
+        if source.below is not None:
+            yield (f"below {number}", source.below)
+        if source.is_literal:
+            yield (f"literal {number}", "true")
+        if source.unpack:
+            yield (f"unpack {number}", "true")
 
 
 def _mounts(step: Run, reads: Mapping[int, Read]) -> Iterator[tuple[str, str]]:

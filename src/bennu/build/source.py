@@ -107,11 +107,14 @@ class Item(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """What a COPY takes from one tree. ``keeps_owners``: owners count and are kept; a context's files are root's."""
+    """What a COPY takes from one tree. ``keeps_owners``: owners count and are kept; a context's files are root's.
+    ``unpack``: what is in an archive is meant, where there is one.
+    """
 
     items: list[Item]
     keeps_owners: bool
     root: str
+    unpack: bool = False
 
     @property
     def walked(self) -> int:
@@ -142,6 +145,36 @@ class SourceTree:
                     found = [self._item(fd, source, rules, written, chosen=True)]
                 items += filter(None, found)
         return Selection(items, self.keeps_owners, str(self.root))
+
+    def below(self, path: str, pattern: str, exclude: tuple[str, ...] = ()) -> Selection:
+        """What matches a pattern (``**`` too) below each directory that ``path`` means, with the directories on the
+        way. Without wildcards in either, ``MissingSource`` where there is nothing.
+        """
+        start = posixpath.normpath("/" + path).lstrip("/")
+        everything = ("**", f"!{pattern}") if pattern and not pattern.startswith("!") else ("**",)
+        rules, out = Rules(everything), Rules(exclude) if exclude else _NO_RULES
+        items: list[Item] = []
+        with files.directory(self.root) as fd:
+            is_search = has_wildcards(start)
+            for name in sorted(self._matches(fd, start)) if is_search else [start]:
+                item = self._item_below(fd, name, rules, out)
+                if item is not None:
+                    items.append(item)
+            wanted = posixpath.join(start, pattern) if pattern else start
+            if not (is_search or has_wildcards(pattern)) and self._resolve(fd, wanted) is None:
+                raise self._missing(fd, wanted, pattern)
+        return Selection(items, self.keeps_owners, str(self.root))
+
+    def _item_below(self, root: int, source: str, include: Rules, exclude: Rules) -> Item | None:
+        real = self._resolve(root, source)
+        if real is None:
+            return None
+        absolute = self._absolute(real)
+        entries = [Entry.of("", absolute, os.lstat(absolute))]
+        if entries[0].is_directory:
+            walk = _SearchBelow(self.rules, include, exclude, entries)
+            walk.below(absolute, real, "", (self._verdict(real), include.root, exclude.root))
+        return Item(posixpath.basename(source), entries)
 
     def exact(self, path: str) -> Selection:
         """What stands at one path, in which nothing is a wildcard. ``MissingSource``."""
@@ -270,6 +303,38 @@ class _Walk:
                 self.below(entry.path, here, to, (verdict, out))
                 if left_out and len(self.entries) == position + 1:
                     del self.entries[position]  # nothing in it came back in
+
+
+class _SearchBelow:
+    """One walk of a directory for what ``include`` (all is excluded, some taken back) takes and no rules leave out."""
+
+    def __init__(self, rules: Rules, include: Rules, exclude: Rules, entries: list[Entry]) -> None:
+        self._all = (rules, include, exclude)
+        self.entries = entries
+
+    def below(self, directory: str, path: str, target: str, above: tuple[Verdict, Verdict, Verdict]) -> None:
+        """As ``_Walk.below``. A directory that is not taken itself is there for what is taken below it."""
+        with os.scandir(directory) as listing:
+            found = sorted(listing, key=lambda entry: entry.name)
+        for entry in found:
+            here = f"{path}/{entry.name}" if path else entry.name
+            to = f"{target}/{entry.name}" if target else entry.name
+            rules, include, exclude = self._all
+            verdicts = (
+                rules.verdict(here, above[0]) if rules.patterns else above[0],
+                include.verdict(to, above[1]),
+                exclude.verdict(to, above[2]) if exclude.patterns else above[2],
+            )
+            left_out = any(verdict.excluded for verdict in verdicts)
+            is_directory = entry.is_dir(follow_symlinks=False)
+            if left_out and not (is_directory and all(verdict.descend for verdict in verdicts)):
+                continue
+            position = len(self.entries)
+            self.entries.append(Entry.of(to, entry.path, entry.stat(follow_symlinks=False)))
+            if is_directory:
+                self.below(entry.path, here, to, verdicts)
+                if left_out and len(self.entries) == position + 1:
+                    del self.entries[position]
 
 
 def load_rules(context: Path, dockerfile: Path | None) -> Rules:

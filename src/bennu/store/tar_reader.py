@@ -74,7 +74,12 @@ class TarReader:
             elif kind != b"V":  # a volume's label is nothing of its content
                 what = _NO_FORM.get(kind, f"an entry of type {kind.decode('latin-1')!r}")
                 raise Unsupported(f"layer entry {os.fsdecode(member.name)!r} is {what}, which bennu does not unpack")
-            self._skip(self._left + self._padding)
+            padding = self._padding
+            self._skip(self._left)
+            try:
+                self._skip(padding)
+            except _CutOff:  # what some tools leave out behind the last member
+                return
 
     def copy(self, fd: int) -> None:
         """Write the content of the member at hand to a file."""
@@ -155,7 +160,11 @@ class TarReader:
         self._chunk = self._source.next()
         self._at = 0
         if not self._chunk:
-            raise Corrupt("layer is cut off in the middle")
+            raise _CutOff("layer is cut off in the middle")
+
+
+class _CutOff(Corrupt):
+    """The stream ended where more was to come."""
 
 
 class _Ahead:

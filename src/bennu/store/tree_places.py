@@ -38,14 +38,16 @@ class Place:
 
 
 class Places:
-    """The directories of one snapshot. ``root`` and ``lower`` are descriptors that the caller keeps open.
+    """The directories of one snapshot. ``root`` and ``lower`` are descriptors that the caller keeps open. Where it
+    ``is_confined``, a link whose dots lead out of the root is ``Corrupt``; otherwise it ends at the root.
 
     ``mtimes`` has the time (nanoseconds) that each directory which was touched is to have at the end; ``mtime`` is the
     time of the entry at hand, for parents that nobody describes.
     """
 
-    def __init__(self, root: int, lower: int | None) -> None:
+    def __init__(self, root: int, lower: int | None, *, is_confined: bool = False) -> None:
         self._root = root
+        self._is_confined = is_confined
         self._lower = lower
         self._top = Place(b"", None, lower is not None)
         self._known: dict[bytes, Place] = {b"": self._top}
@@ -138,6 +140,8 @@ class Places:
             if name == b".":
                 continue
             if name == b"..":
+                if self._is_confined and place.parent is None:
+                    raise Corrupt(f"layer has an entry below {os.fsdecode(path)!r}, which leads out of the root")
                 place = place.parent or self._top
                 continue
             following = self._known.get(place.below(name)) or self._step(place, name)

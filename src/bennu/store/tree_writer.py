@@ -30,14 +30,16 @@ _NODES: Final = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat
 class TreeWriter:
     """Writes entries into the directory ``root`` over the tree ``lower`` (descriptors that the caller keeps open).
 
-    ``whiteouts`` off takes names literally, as an archive that is no layer means them. Leaving the block without an
-    error sets the directories' times. Errors: ``Corrupt`` for what an archive must not say, ``Failed`` and
-    ``Unavailable`` (no space) from the kernel; each names the entry.
+    ``whiteouts`` off is for an archive that is no layer: its names are literal, the root's own entry and attributes
+    that the file system refuses are passed over, no link leads out, and a hard link's header counts.
+
+    Leaving the block without an error sets the directories' times. Errors: ``Corrupt`` for what an archive must not
+    say, ``Failed`` and ``Unavailable`` (no space) from the kernel; each names the entry.
     """
 
     def __init__(self, root: int, lower: int | None = None, *, whiteouts: bool = True) -> None:
         self._root = root
-        self._places = Places(root, lower)
+        self._places = Places(root, lower, is_confined=not whiteouts)
         self._whiteouts = whiteouts
 
     def __enter__(self) -> Self:
@@ -81,21 +83,23 @@ class TreeWriter:
         elif kind == SYMLINK:
             self._free(place, name)
             os.symlink(member.link, name, dir_fd=self._places.fd(place))
-            self._dress_by_name(place, name, member)
+            self._dress_by_name(place, name, member, is_link=True)
         elif kind in _NODES:
             if kind == CHARACTER and member.device == (0, 0):
                 raise Corrupt(f"layer entry {os.fsdecode(member.name)!r} is a device 0/0: it would hide a file")
             self._free(place, name)
             mode = _NODES[kind] | 0o600
             os.mknod(name, mode, os.makedev(*member.device), dir_fd=self._places.fd(place))
-            self._dress_by_name(place, name, member)
+            self._dress_by_name(place, name, member, is_link=False)
         else:
             raise Corrupt(f"layer entry {os.fsdecode(member.name)!r} has the type {kind!r}")
 
     def _top(self, member: Member) -> None:
+        if not self._whiteouts:
+            return
         if member.kind != DIRECTORY:
             raise Corrupt(f"layer entry {os.fsdecode(member.name)!r} is the root, but not a directory")
-        _dress(self._root, member)
+        self._dress(self._root, member)
         self._places.mtimes[b""] = member.mtime * 1_000_000_000
 
     def _file(self, place: Place, name: bytes, member: Member, content: TarReader | None) -> None:
@@ -108,7 +112,7 @@ class TreeWriter:
         try:
             if content is not None:
                 content.copy(fd)
-            _dress(fd, member)
+            self._dress(fd, member)
             mtime = member.mtime * 1_000_000_000
             os.utime(fd, ns=(mtime, mtime))
         finally:
@@ -127,7 +131,7 @@ class TreeWriter:
                 self._free(place, name)
                 made = self._places.make(place, name)
                 hides = True
-        _dress(self._places.fd(made), member)
+        self._dress(self._places.fd(made), member)
         self._places.mtimes[made.path] = member.mtime * 1_000_000_000
         if hides:
             self._places.hide_below(made)
@@ -148,6 +152,8 @@ class TreeWriter:
         if self._free(place, name):
             here, there = self._places.fd(place), self._places.fd(source)
         os.link(target, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+        if not self._whiteouts:
+            self._dress_by_name(place, name, member, is_link=stat.S_ISLNK(status.st_mode))
 
     def _removal(self, parent: bytes, name: bytes) -> None:
         if name == OPAQUE:
@@ -183,16 +189,30 @@ class TreeWriter:
                 remove_tree(Path(f"/proc/self/fd/{self._places.fd(place)}/{os.fsdecode(name)}"))
         return True
 
-    def _dress_by_name(self, place: Place, name: bytes, member: Member) -> None:
+    def _dress_by_name(self, place: Place, name: bytes, member: Member, *, is_link: bool) -> None:
         fd = self._places.fd(place)
         os.chown(name, member.uid, member.gid, dir_fd=fd, follow_symlinks=False)
-        if member.kind != SYMLINK:
+        if not is_link:
             os.chmod(name, member.mode, dir_fd=fd)
-        for key, value in (member.xattrs or {}).items():
-            if is_portable(key):
-                os.setxattr(b"/proc/self/fd/%d/%b" % (fd, name), key, value, follow_symlinks=False)
+        self._set_xattrs(b"/proc/self/fd/%d/%b" % (fd, name), member)
         mtime = member.mtime * 1_000_000_000
         os.utime(name, ns=(mtime, mtime), dir_fd=fd, follow_symlinks=False)
+
+    def _dress(self, fd: int, member: Member) -> None:
+        # owner first: chown takes setuid bits and capabilities away
+        os.fchown(fd, member.uid, member.gid)
+        os.fchmod(fd, member.mode)
+        if member.xattrs:
+            self._set_xattrs(fd, member)
+
+    def _set_xattrs(self, target: int | bytes, member: Member) -> None:
+        for key, value in (member.xattrs or {}).items():
+            if is_portable(key):
+                try:
+                    os.setxattr(target, key, value, follow_symlinks=isinstance(target, int))
+                except OSError as error:
+                    if self._whiteouts or error.errno not in {errno.ENOTSUP, errno.EPERM}:
+                        raise
 
 
 def cleaned(name: bytes) -> bytes:
@@ -208,16 +228,6 @@ def cleaned(name: bytes) -> bytes:
         elif part not in {b"", b"."}:
             parts.append(part)
     return b"/".join(parts)
-
-
-def _dress(fd: int, member: Member) -> None:
-    # owner first: chown takes setuid bits and capabilities away
-    os.fchown(fd, member.uid, member.gid)
-    os.fchmod(fd, member.mode)
-    if member.xattrs:
-        for key, value in member.xattrs.items():
-            if is_portable(key):
-                os.setxattr(fd, key, value)
 
 
 def _is_whiteout(status: os.stat_result) -> bool:

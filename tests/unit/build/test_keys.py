@@ -56,7 +56,7 @@ def test_every_field_of_a_run_counts(change):
         {"chown": "web"},
         {"chmod": "700"},
         {"exclude": ("*.o",)},
-        {"unpack": True},
+        {"sources": (Source(0, "a"), Source(0, "b", unpack=True))},
         {"inline": (InlineFile("E", ""),)},
         {"inline": (InlineFile("E", "text"),)},
     ],

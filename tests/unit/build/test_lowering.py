@@ -166,16 +166,36 @@ class TestCopies:
             ("COPY --exclude=*.md --exclude=x a /", {"sources": ("a",), "exclude": ("*.md", "x")}),
             ("COPY --link a /", {"sources": ("a",)}),
             ("ENV U=7 F=f\nCOPY --chown=$U $F /${F}x", {"sources": ("f",), "destination": "/fx", "chown": "7"}),
-            ("ADD a.tar /", {"sources": ("a.tar",), "unpack": True}),
-            ("ADD --unpack=false a.tar /", {"sources": ("a.tar",), "unpack": False}),
-            ("ADD --unpack=true --keep-git-dir=true a /", {"sources": ("a",), "unpack": True}),
+            ("ADD --unpack=false a.tar /", {"sources": ("a.tar",)}),
         ],
     )
     def test_fields(self, instruction, fields):
         *before, step = steps(f"FROM debian\n{instruction}")
-        wanted = {"destination": "/", "chown": None, "chmod": None, "exclude": (), "unpack": False, **fields}
+        wanted = {"destination": "/", "chown": None, "chmod": None, "exclude": (), **fields}
         wanted["sources"] = tuple(Source(before.index(Local()), path) for path in fields["sources"])
         assert {name: getattr(step, name) for name in wanted} == wanted
+
+    @pytest.mark.parametrize("flag", ["", "--unpack=true ", "--unpack --keep-git-dir=true "])
+    def test_archives_are_unpacked(self, flag):
+        assert last(f"FROM debian\nADD {flag}a.tar b /").sources == (
+            Source(1, "a.tar", unpack=True),
+            Source(1, "b", unpack=True),
+        )
+
+    @pytest.mark.parametrize(
+        ("written", "path", "below"),
+        [
+            ("a/b", ".", "a/b"),
+            ("./a/b/", ".", "a/b"),
+            ("../a/**/*.c", ".", "a/**/*.c"),
+            ("a/./b/c", "a", "b/c"),
+            ("/a/b*/././c", "a/b*", "c"),
+            ("./a/./b/./c", "a", "b/c"),
+            (".", ".", ""),
+        ],
+    )
+    def test_parents_are_kept_from_the_pivot_on(self, written, path, below):
+        assert last(f"FROM debian\nCOPY --parents {written} /").sources == (Source(1, path, below=below),)
 
     def test_inline_files(self):
         step = last("FROM debian\nENV A=1\nCOPY x <<a <<-'b' /d/\n\"$A\"\na\n\t$A\n\tb")
@@ -464,7 +484,6 @@ class TestRefusals:
         ("text", "line", "column", "words"),
         [
             ("FROM debian\nRUN --device=x a", 2, 5, "--device"),
-            ("FROM debian\nCOPY --parents a b", 2, 6, "--parents"),
             ("FROM debian\nADD https://a/b /c", 2, 5, "a URL"),
             ("FROM debian\nADD a git@host:x/y.git /c", 2, 7, "a Git repository"),
             ("FROM debian\nENV U=http://x\nADD $U /c", 3, 5, "'http://x'"),
