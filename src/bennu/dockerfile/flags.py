@@ -111,5 +111,6 @@ def _value(statement: Statement, word: Word, kind: Kind, equals: str, value: str
         return value
     truth = value.lower() or "true"
     if truth not in ("true", "false"):
-        raise statement.fail(f"flag '{name}' is neither true nor false but '{value}'", word, f"write {name} alone")
+        known = spelling.hint(value, ("true", "false"), f"write {name} alone")
+        raise statement.fail(f"flag '{name}' is neither true nor false but '{value}'", word, known)
     return truth

@@ -262,7 +262,8 @@ def _healthcheck(statement: Statement, given: flags.Flags) -> Healthcheck:
         if command in (ShellForm(""), ExecForm(())):
             raise statement.fail("no command behind CMD", words[0], "write HEALTHCHECK CMD COMMAND")
     elif kind != "NONE":
-        raise statement.fail(f"unknown type '{words[0].text}'", words[0], "write CMD before the command, or NONE alone")
+        known = spelling.hint(kind, ("CMD", "NONE"), "write CMD before the command, or NONE alone")
+        raise statement.fail(f"unknown type '{words[0].text}'", words[0], known)
     elif len(words) > 1:
         raise statement.fail("NONE takes no arguments", words[1])
     if command is None:
@@ -284,7 +285,8 @@ def _interval(statement: Statement, given: flags.Flags, name: str) -> int:
         return 0
     nanoseconds = numbers.duration_nanoseconds(word.text)
     if nanoseconds is None:
-        raise statement.fail(f"--{name} is no duration but '{word.text}'", word, "write one such as 30s or 1m30s")
+        hint = f"did you mean {word.text}s?" if word.text.isdecimal() else "write one such as 30s or 1m30s"
+        raise statement.fail(f"--{name} is no duration but '{word.text}'", word, hint)
     if nanoseconds != 0 and nanoseconds < _MILLISECOND:
         raise statement.fail(f"--{name} is '{word.text}', less than 1ms", word)
     return nanoseconds

@@ -246,7 +246,7 @@ def test_spans_cover_the_instruction_with_its_heredocs():
         ("FROM a\nHEALTHCHECK NONE x", 2, 18, "NONE takes no arguments", None),
         ("FROM a\nHEALTHCHECK curl x", 2, 13, "unknown type 'curl'", "CMD"),
         ("FROM a\nHEALTHCHECK CMD", 2, 13, "no command behind CMD", "COMMAND"),
-        ("FROM a\nHEALTHCHECK --interval=5 CMD x", 2, 13, "no duration but '5'", "30s"),
+        ("FROM a\nHEALTHCHECK --interval=5 CMD x", 2, 13, "no duration but '5'", "did you mean 5s?"),
         ("FROM a\nHEALTHCHECK --timeout=10us CMD x", 2, 13, "less than 1ms", None),
         ("FROM a\nHEALTHCHECK --retries=-1 CMD x", 2, 13, "no number from 0 on", None),
         ("FROM a\nONBUILD", 2, 1, "needs an instruction", None),
