@@ -201,7 +201,7 @@ class _Lowering:
 
     def _base(self, index: int) -> int | None:
         """The earlier stage that a stage's FROM names, if it names one."""
-        stage = self.dockerfile.named(self.origins[index].image, before=index)
+        stage = self.dockerfile.base(self.origins[index].image, before=index)
         return None if stage is None else stage.index
 
     def _stands_alone(self, stage: instructions.Stage) -> bool:
@@ -333,7 +333,8 @@ class _Lowering:
             if is_later:
                 hint = f"the stage {nearest} begins later, move it up"
             else:
-                hint = f"did you mean the stage {nearest}?" + (f" Otherwise: {error.hint}" if error.hint else "")
+                more = error.hint and name.lower() != nearest
+                hint = f"did you mean the stage {nearest}?" + (f" Otherwise: {error.hint}" if more else "")
             raise place.invalid(error.message, hint) from error
 
     def source(self, index: int, reference: str, place: Span) -> int:

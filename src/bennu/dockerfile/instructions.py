@@ -146,6 +146,11 @@ class From(Instruction, frozen=True, kw_only=True):
     alias: str | None = None
     platform: str | None = None
 
+    @property
+    def written_alias(self) -> str | None:
+        """The stage's name as AS spells it."""
+        return None if self.alias is None else self.text.split()[-1]
+
 
 class Healthcheck(Instruction, frozen=True, kw_only=True):
     """``HEALTHCHECK``. ``command`` is None for NONE. A number that is 0 leaves that setting to the base image."""
@@ -276,6 +281,15 @@ class Dockerfile(msgspec.Struct, frozen=True):
     def named(self, name: str, before: int | None = None) -> Stage | None:
         """The last stage of that name, case aside, among those with an index below ``before`` (all, where None)."""
         return next((stage for stage in reversed(self.stages[:before]) if stage.name == name.lower()), None)
+
+    def base(self, image: str, before: int) -> Stage | None:
+        """The earlier stage that FROM means: by its name in lower case, as BuildKit has it, or as AS spells it, as
+        Buildah has it. Another spelling is an image's name, and a bad one.
+        """
+        stages = reversed(self.stages[:before])
+        return next(
+            (stage for stage in stages if stage.name and image in (stage.name, stage.from_.written_alias)), None
+        )
 
     def stage(self, reference: str, before: int | None = None) -> Stage | None:
         """What ``COPY --from`` means by a reference: the stage so numbered, else the one so named, else None."""

@@ -196,6 +196,16 @@ def test_stages_and_global_args():
     assert directive.value == "x"
 
 
+def test_from_means_a_stage_as_written_or_in_lower_case():
+    dockerfile = parse("FROM a AS Build\nFROM b AS other\nFROM build\n", "D")
+    assert [dockerfile.base(name, 2) for name in ("build", "Build", "other")] == [
+        *dockerfile.stages[:1] * 2,
+        dockerfile.stages[1],
+    ]
+    assert [dockerfile.base(name, 2) for name in ("BUILD", "Other", "b", "0")] == [None] * 4
+    assert dockerfile.base("other", 1) is None
+
+
 def test_spans_cover_the_instruction_with_its_heredocs():
     source = "FROM a\n  RUN x \\\n   y <<E\nz\nE\nUSER u\n"
     run, user = parse(source, "D").stages[0].instructions

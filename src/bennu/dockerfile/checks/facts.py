@@ -48,7 +48,7 @@ def needed(dockerfile: Dockerfile, origins: Sequence[From], target: str | None) 
 
 def edges(dockerfile: Dockerfile, origin: From, index: int) -> list[int]:
     """The stages that a stage names in FROM, ``COPY --from`` and ``RUN --mount=from=``."""
-    stages = [dockerfile.named(origin.image, before=index)]
+    stages = [dockerfile.base(origin.image, before=index)]
     for each in dockerfile.stages[index].instructions:
         if isinstance(each, Copy) and each.from_ is not None:
             stages.append(dockerfile.stage(each.from_))

@@ -72,7 +72,7 @@ class Walk:
     def _begin(self, index: int) -> tuple[State, list[Instruction]]:
         """The state that a stage begins with, and the triggers that its base hands it."""
         origin = self.origins[index]
-        base = self.dockerfile.named(origin.image, before=index)
+        base = self.dockerfile.base(origin.image, before=index)
         if base is not None and base.index in self.states:
             triggers = [each.trigger for each in base.instructions if isinstance(each, Onbuild)]
             return State.upon(self.states[base.index]), triggers
