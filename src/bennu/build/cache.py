@@ -36,6 +36,11 @@ class StepCache:
         row = self._database.one("SELECT identity, snapshot FROM steps WHERE key = ?", (key,))
         return None if row is None else Found(Digest(row["identity"]), SnapshotId(row["snapshot"]))
 
+    def preimage(self, key: Digest) -> tuple[tuple[str, str], ...]:
+        """The fields that a record was made with; none where there is no record."""
+        row = self._database.one("SELECT preimage FROM steps WHERE key = ?", (key,))
+        return () if row is None else msgspec.json.decode(row["preimage"], type=tuple[tuple[str, str], ...])
+
     def tree(self, found: Found) -> CommittedSnapshot | None:
         """The tree of a record; None, and the record gone, where its snapshot did not survive."""
         snapshot = self._snapshots.stat(found.snapshot)

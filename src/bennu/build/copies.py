@@ -1,49 +1,57 @@
 """COPY and ADD: the steps that bring files into a tree. Pure.
 
 Sources are relative to the root of the context, stage or image that they come from, however they are written;
-destinations to the working directory. What the copying does not do is refused here by name.
+destinations to the working directory. What ADD takes from elsewhere, a URL or a Git repository, is a vertex of its own.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
+
+import msgspec
 
 from bennu.build import graph
 from bennu.build.commands import cleaned
-from bennu.build.graph import InlineFile, Source
+from bennu.build.graph import Fetch, GitTree, InlineFile, Source
 from bennu.build.modes import parse_mode
+from bennu.build.remotes import GitReference, file_name, is_url, parse_git_reference, without_credentials
 from bennu.build.stages import Stage
+from bennu.digest import Digest
 from bennu.dockerfile.instructions import Add, Copy
+from bennu.dockerfile.source import Span
+from bennu.errors import Invalid
 
-_URL: Final = re.compile(r"https?://", re.ASCII)
-_GIT: Final = re.compile(r"(?:git|ssh)://|[A-Za-z0-9_-]+@[A-Za-z0-9.-]+:", re.ASCII)
+_SHA256: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_COMMIT: Final = re.compile(r"[0-9a-fA-F]+")
 
 
 def lower_copy(stage: Stage, copy: Copy) -> None:
-    """COPY. Raises ``Unsupported`` at what is not built, ``Invalid`` at what no builder takes."""
+    """COPY. Raises ``Invalid`` at what no builder takes."""
     if copy.from_ is None:
-        vertex = stage.build.context()
+        _lower(stage, copy, stage.build.context)
     else:
         vertex = stage.build.source(stage.index, copy.from_, copy.span.narrow(copy.from_))
-    _lower(stage, copy, vertex, unpack=False)
+        _lower(stage, copy, lambda: vertex)
 
 
 def lower_add(stage: Stage, add: Add) -> None:
-    """ADD of files of the context; archives are unpacked unless ``--unpack=false``."""
-    _lower(stage, add, stage.build.context(), unpack=add.unpack is not False)
+    """ADD: files of the context, whose archives are unpacked unless ``--unpack=false``, URLs, Git repositories."""
+    _lower(stage, add, stage.build.context)
 
 
-def _lower(stage: Stage, written: Copy | Add, vertex: int, *, unpack: bool) -> None:
+def _lower(stage: Stage, written: Copy | Add, local: Callable[[], int]) -> None:
     copy = stage.expanded(written)
     parents = isinstance(copy, Copy) and copy.parents
-    for path, original in zip(copy.sources, written.sources, strict=True):
-        _refuse_remote(copy, path, original)
-    if isinstance(copy, Add) and copy.checksum:
-        raise copy.span.narrow("--checksum").invalid("ADD: --checksum needs a URL or a Git repository as its source")
+    _check_checksum(copy)
     step = graph.Copy(
         parent=stage.tip,
-        sources=tuple(_source(vertex, path, unpack=unpack, parents=parents) for path in copy.sources),
+        sources=tuple(
+            _source(stage, copy, path, copy.span.narrow(original), local)
+            for path, original in zip(copy.sources, written.sources, strict=True)
+        ),
         destination=_destination(stage, copy.destination),
         inline=tuple(InlineFile(heredoc.name, heredoc.body) for heredoc in copy.heredocs),
         chown=_owner(stage, copy),
@@ -64,27 +72,74 @@ def _lower(stage: Stage, written: Copy | Add, vertex: int, *, unpack: bool) -> N
     stage.record(" ".join(words), has_layer=True)
 
 
-def _source(vertex: int, path: str, *, unpack: bool, parents: bool) -> Source:
-    """A source that is a path; with ``--parents`` it is a pattern, from the root or from where ``/./`` stands."""
-    if not parents:
-        return Source(vertex, _relative(path), unpack=unpack)
+def _source(stage: Stage, copy: Copy | Add, path: str, place: Span, local: Callable[[], int]) -> Source:
+    """What one word of the instruction means: a place in a repository, a URL, or files of ``local``."""
+    try:
+        reference = parse_git_reference(path)
+    except Invalid as error:
+        raise place.invalid(f"{copy.keyword.upper()}: {error.message}", error.hint) from error
+    if reference is not None and not reference.is_shorthand:
+        step = _git_tree(_adding(copy, place, "a Git repository", path), reference, place)
+        return Source(stage.build.graph.add(step, f"fetch {reference.shown}", place), ".")
+    if is_url(path):
+        add = _adding(copy, place, "a URL", path)
+        name = file_name(path)
+        fetch = Fetch(path, name, Digest(add.checksum) if add.checksum else None)
+        vertex = stage.build.graph.add(fetch, f"fetch {without_credentials(path)}", place)
+        return Source(vertex, name, is_literal=True, unpack=add.unpack is True)
+    if isinstance(copy, Add):
+        return Source(local(), _relative(path), unpack=copy.unpack is not False)
+    if not copy.parents:
+        return Source(local(), _relative(path))
+    # a pattern, from the root or from where the pivot stands
     start, pivot, pattern = path.partition("/./")
-    return Source(vertex, _relative(start) if pivot else ".", below=cleaned(pattern if pivot else path)[1:])
+    return Source(local(), _relative(start) if pivot else ".", below=cleaned(pattern if pivot else path)[1:])
+
+
+def _adding(copy: Copy | Add, place: Span, kind: str, path: str) -> Add:
+    if isinstance(copy, Add):
+        return copy
+    raise place.invalid(f"COPY: {kind} cannot be a source, but '{path}' is one", "COPY takes files, ADD takes URLs")
+
+
+def _git_tree(add: Add, reference: GitReference, place: Span) -> GitTree:
+    keeps = reference.keep_git_dir if reference.keep_git_dir is not None else add.keep_git_dir
+    if add.keep_git_dir is not None and keeps != add.keep_git_dir:
+        raise place.invalid(f"ADD: --keep-git-dir={str(add.keep_git_dir).lower()}, but the source says otherwise")
+    checksum = reference.checksum or add.checksum or ""
+    if add.checksum and checksum != add.checksum:
+        raise place.invalid(f"ADD: --checksum={add.checksum}, but the source says {reference.checksum}")
+    return GitTree(msgspec.structs.replace(reference, checksum=checksum, keep_git_dir=None), bool(keeps))
+
+
+def _check_checksum(copy: Copy | Add) -> None:
+    if not isinstance(copy, Add) or not copy.checksum:
+        return
+    place = copy.span.narrow("--checksum")
+    if len(copy.sources) != 1:
+        raise place.invalid("ADD: --checksum needs a single source", "write one ADD for each")
+    (path,) = copy.sources
+    if is_url(path):
+        if not _SHA256.fullmatch(copy.checksum):
+            raise place.invalid(
+                f"ADD: --checksum={copy.checksum} is no checksum of a file", "write sha256: and 64 hexadecimal digits"
+            )
+    elif _is_repository(path):
+        if not _COMMIT.fullmatch(copy.checksum):
+            raise place.invalid(f"ADD: --checksum={copy.checksum} is no commit", "a commit is hexadecimal")
+    else:
+        raise place.invalid("ADD: --checksum needs a URL or a Git repository as its source")
+
+
+def _is_repository(path: str) -> bool:
+    with suppress(Invalid):
+        reference = parse_git_reference(path)
+        return reference is not None and not reference.is_shorthand
+    return True  # and what it says is refused elsewhere
 
 
 def _relative(path: str) -> str:
     return cleaned(path)[1:] or "."
-
-
-def _refuse_remote(copy: Copy | Add, path: str, original: str) -> None:
-    place = copy.span.narrow(original)
-    name = copy.keyword.upper()
-    kind = "a URL" if _URL.match(path) else "a Git repository" if _GIT.match(path) else None
-    if kind is None:
-        return
-    if isinstance(copy, Copy):
-        raise place.invalid(f"COPY: {kind} cannot be a source, but '{path}' is one", "COPY takes files, ADD takes URLs")
-    raise place.unsupported(f"{name}: {kind} as a source is not built: '{path}'", "fetch it in a RUN, or beforehand")
 
 
 def _owner(stage: Stage, copy: Copy | Add) -> str | None:

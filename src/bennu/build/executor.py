@@ -23,6 +23,8 @@ from bennu.build.graph import (
     Base,
     Copy,
     Excerpt,
+    Fetch,
+    GitTree,
     Graph,
     Local,
     MakeDirectory,
@@ -33,14 +35,14 @@ from bennu.build.graph import (
     parent_of,
     reads_of,
 )
-from bennu.build.keys import base_identity, sorted_mounts
+from bennu.build.keys import Key, base_identity, sorted_mounts
 from bennu.build.listings import listed
 from bennu.build.mounts import BindMount, CacheMount
 from bennu.build.source import MissingSource, Selection, SourceTree
 from bennu.config import Settings
 from bennu.digest import Digest, digest_of
 from bennu.dockerfile.source import Span
-from bennu.errors import BennuError, Conflict, Corrupt, Invalid, NotFound, Unsupported
+from bennu.errors import BennuError, Conflict, Corrupt, Invalid, NotFound, Unavailable, Unsupported
 from bennu.store.base import CommittedSnapshot
 from bennu.store.database import Database
 from bennu.store.images import Images
@@ -49,6 +51,7 @@ from bennu.store.snapshots import Snapshots
 if TYPE_CHECKING:
     from bennu.build.dating import Dates
     from bennu.build.destinations import Say
+    from bennu.build.fetching import Fetcher
     from bennu.build.running import Runner
     from bennu.build.secrets import Grants
     from bennu.build.solver import Emit
@@ -183,6 +186,21 @@ class StepExecutor:
         assert isinstance(step, Local)
         return step.name
 
+    def resolve(self, vertex: Vertex, cancel: threading.Event) -> Key:
+        """The key of what a URL or a Git repository is now."""
+        assert isinstance(vertex.step, Fetch | GitTree)
+        with _placed(vertex.span):
+            return self._fetcher.resolve(vertex.step, cancel)
+
+    @cached_property
+    def _fetcher(self) -> Fetcher:
+        from bennu.build.fetching import Fetcher
+
+        with self._lock:
+            if not self._is_swept:
+                self._sweep()
+        return Fetcher(self._settings, self._database, self._snapshots)
+
     def run(
         self, vertex: Vertex, trees: Mapping[int, CommittedSnapshot], emit: Emit, cancel: threading.Event
     ) -> CommittedSnapshot:
@@ -234,6 +252,8 @@ class StepExecutor:
                     from bennu.build.trees import make_directory
 
                     return make_directory(self._settings, self._snapshots, step, parent, epoch=self._epoch, say=say)
+                case Fetch() | GitTree():
+                    return self._fetcher.make(step, cancel)
                 case Copy():
                     return self._copy(step, parent, trees, say)
                 case Excerpt():
@@ -346,6 +366,10 @@ def _placed(span: Span | None) -> Iterator[None]:
         place = span.narrow(error.written) if isinstance(error, MissingSource) else span
         placed = place.unsupported if isinstance(error, Unsupported) else place.invalid
         raise placed(error.message, error.hint) from error
+    except Unavailable as error:
+        if span is None:
+            raise
+        raise Unavailable(f"{span.file}:{span.line}: {error.message}", error.hint) from error
     except OSError as error:
         if span is None:
             raise

@@ -14,6 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from bennu.build.mounts import BindMount, CacheMount, Mount
+from bennu.build.remotes import GitReference
 from bennu.digest import Digest
 from bennu.dockerfile.source import Span
 from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
@@ -136,6 +137,27 @@ class Copy(msgspec.Struct, frozen=True, tag=True):
     exclude: tuple[str, ...] = ()
 
 
+class Fetch(msgspec.Struct, frozen=True, tag=True):
+    """A file at a URL, as a tree that holds nothing else, under ``name``, mode 0600. Its content may be known
+    beforehand: ``checksum``.
+    """
+
+    url: str
+    name: str
+    checksum: Digest | None = None
+
+
+class GitTree(msgspec.Struct, frozen=True, tag=True):
+    """The files of a place in a Git repository, with its ``.git`` where it is kept."""
+
+    reference: GitReference
+    keep_git_dir: bool = False
+
+
+RemoteSource = Fetch | GitTree
+"""What is elsewhere: its identity is what it resolves to."""
+
+
 class MakeDirectory(msgspec.Struct, frozen=True, tag=True):
     """WORKDIR: a directory and its parents, mode 0755, made where missing.
 
@@ -147,12 +169,12 @@ class MakeDirectory(msgspec.Struct, frozen=True, tag=True):
     user: str = ""
 
 
-Step = Base | Local | Excerpt | Run | Copy | MakeDirectory
+Step = Base | Local | Excerpt | Fetch | GitTree | Run | Copy | MakeDirectory
 
 
 def parent_of(step: Step) -> int | None:
     """The vertex that a step stands on: its tree is where the step begins."""
-    return None if isinstance(step, Base | Local | Excerpt) else step.parent
+    return step.parent if isinstance(step, Run | Copy | MakeDirectory) else None
 
 
 def reads_of(step: Step) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bennu.build.graph import Base, Copy, Excerpt, Local, MakeDirectory, Run, Step
+from bennu.build.graph import Base, Copy, Excerpt, Fetch, GitTree, Local, MakeDirectory, Run, Step
 from bennu.build.mounts import AgentMount, BindMount, CacheMount, Look, Mount, SecretMount, TmpfsMount
 from bennu.digest import Digest
 from bennu.dockerfile.mounts import Sharing
@@ -66,6 +66,28 @@ def base_identity(step: Base) -> Digest:
     return _key([("step", "base"), ("chain", step.chain)]).digest
 
 
+def file_key(name: str, content: Digest, modified: int | None = None) -> Key:
+    """The key of a fetched file; with the time at which it was modified (Unix seconds) where that was asked for."""
+    said = [] if modified is None else [("modified", str(modified))]
+    return _key([("step", "fetch"), ("name", name), ("content", content), *said])
+
+
+def commit_key(step: GitTree, commit: str, tag: str, ref: str) -> Key:
+    """The key of the files of a commit: wherever it comes from, unless its ``.git`` is kept, which says so."""
+    reference = step.reference
+    fields = [("step", "git"), ("commit", commit), ("submodules", str(reference.submodules))]
+    if reference.subdirectory:
+        fields.append(("directory", reference.subdirectory))
+    elif step.keep_git_dir:
+        fields += [("kept", reference.shown), ("ref", ref), ("tag", tag)]
+    return _key(fields)
+
+
+def lookup_key(url: str, name: str) -> Key:
+    """Under what it is kept what a URL gave last time."""
+    return _key([("step", "url"), ("url", url), ("name", name)])
+
+
 class Read(NamedTuple):
     """What a step takes from one vertex: the vertex's identity, or where ``by_content`` that of the files taken."""
 
@@ -90,7 +112,7 @@ def step_key(step: Step, parent: Digest, reads: Mapping[int, Read] | None = None
 
 def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:
     match step:
-        case Base() | Local():
+        case Base() | Local() | Fetch() | GitTree():
             raise AssertionError("what stands on nothing and does nothing has no key")
         case Run():
             return [

@@ -20,7 +20,7 @@ import msgspec
 
 from bennu.build import keys
 from bennu.build.cache import Found, StepCache
-from bennu.build.graph import Base, Excerpt, Graph, Local, Step, Vertex, parent_of, reads_of
+from bennu.build.graph import Base, Excerpt, Fetch, GitTree, Graph, Local, Step, Vertex, parent_of, reads_of
 from bennu.build.keys import Key, Read
 from bennu.build.progress import Broken, Cached, Event, Finished, Listener, Output, Started, Waiting
 from bennu.config import Settings
@@ -63,6 +63,10 @@ class Executor(Protocol):
 
     def content(self, step: Step, vertex: int, tree: CommittedSnapshot | None) -> Digest:
         """The content that a step takes from a vertex; ``tree`` is None for a directory of whoever builds."""
+        ...
+
+    def resolve(self, vertex: Vertex, cancel: threading.Event) -> Key:
+        """The key of what a URL or a Git repository is now."""
         ...
 
     def run(
@@ -219,6 +223,12 @@ class Solver:
         if isinstance(step, Base):
             task.result = Result(keys.base_identity(step))
             return task.result
+        if isinstance(step, Fetch | GitTree):
+            task.keys = [self._executor.resolve(vertex, self._cancel)]
+            task.identity = task.keys[0].digest  # it was looked at just now, with or without a cache
+            found = self._find(index, task.keys[0])
+            task.result = Result(task.identity, found)
+            return task.result
         parent = self._identity(parent_of(step))
         reads = {vertex: self._read(step, vertex) for vertex in reads_of(step)}
         task.keys = [keys.step_key(step, parent, reads, epoch=self._epoch)]
@@ -304,7 +314,7 @@ class Solver:
             return None
         self._cache.keep(found)
         tree = self._cache.tree(found)
-        if tree is None or self._epoch is None:
+        if tree is None or self._epoch is None or isinstance(self._graph.vertices[index].step, Fetch | GitTree):
             return tree
         return self._executor.dated(tree, self._way(index), self._epoch)
 

@@ -160,5 +160,5 @@ def test_a_default_cache_is_told_from_one_with_a_name():
 
 def test_a_step_that_keys_do_not_know_is_no_step():
     known = set(typing.get_args(graph.Step))
-    assert known == {graph.Base, graph.Local, graph.Excerpt, Run, Copy, MakeDirectory}
+    assert known == {graph.Base, graph.Local, graph.Excerpt, graph.Fetch, graph.GitTree, Run, Copy, MakeDirectory}
     assert keys.FORMAT

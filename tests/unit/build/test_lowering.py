@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from bennu.build.graph import Base, BaseImage, Copy, InlineFile, Local, Lowered, MakeDirectory, Run, Source
+from bennu.build.graph import (
+    Base,
+    BaseImage,
+    Copy,
+    Fetch,
+    GitTree,
+    InlineFile,
+    Local,
+    Lowered,
+    MakeDirectory,
+    Run,
+    Source,
+)
 from bennu.build.lowering import lower
+from bennu.build.remotes import GitReference
 from bennu.build.stages import DEFAULT_PATH
 from bennu.digest import Digest
 from bennu.dockerfile.parser import parse
@@ -174,6 +187,28 @@ class TestCopies:
         wanted = {"destination": "/", "chown": None, "chmod": None, "exclude": (), **fields}
         wanted["sources"] = tuple(Source(before.index(Local()), path) for path in fields["sources"])
         assert {name: getattr(step, name) for name in wanted} == wanted
+
+    def test_what_is_elsewhere_is_a_vertex_of_its_own(self):
+        *_, first, second, context, step = steps(
+            "FROM debian\nENV U=http://x\nADD $U/a*b.tgz?q git@host:x/y.git#v1:d z.tar /"
+        )
+        assert first == Fetch("http://x/a*b.tgz?q", "a*b.tgz")
+        assert second == GitTree(GitReference("git@host:x/y.git", ref="v1", subdirectory="d"))
+        assert context == Local()
+        assert step.sources == (
+            Source(1, "a*b.tgz", is_literal=True),
+            Source(2, "."),
+            Source(3, "z.tar", unpack=True),
+        )
+
+    def test_options_of_what_is_elsewhere(self):
+        content = digest("f")
+        _, fetch, step = steps(f"FROM debian\nADD --unpack --checksum={content} http://x/ /")
+        assert fetch == Fetch("http://x/", "__unnamed__", content)
+        assert step.sources == (Source(1, "__unnamed__", is_literal=True, unpack=True),)
+        _, tree, _ = steps("FROM debian\nADD --keep-git-dir --checksum=abc https://x/y.git?submodules=0 /")
+        reference = GitReference("https://x/y.git", checksum="abc", submodules=False)
+        assert tree == GitTree(reference, keep_git_dir=True)
 
     @pytest.mark.parametrize("flag", ["", "--unpack=true ", "--unpack --keep-git-dir=true "])
     def test_archives_are_unpacked(self, flag):
@@ -484,9 +519,6 @@ class TestRefusals:
         ("text", "line", "column", "words"),
         [
             ("FROM debian\nRUN --device=x a", 2, 5, "--device"),
-            ("FROM debian\nADD https://a/b /c", 2, 5, "a URL"),
-            ("FROM debian\nADD a git@host:x/y.git /c", 2, 7, "a Git repository"),
-            ("FROM debian\nENV U=http://x\nADD $U /c", 3, 5, "'http://x'"),
         ],
     )
     def test_what_is_not_built(self, text, line, column, words):
@@ -510,6 +542,12 @@ class TestRefusals:
             ("FROM debian\nCOPY --chmod=888 a b", 2, 6, "--chmod=888 is no mode"),
             ("FROM debian\nCOPY --chmod=17777 a b", 2, 6, "--chmod=17777 is no mode"),
             ("FROM debian\nADD --checksum=sha256:1 a b", 2, 5, "--checksum needs a URL"),
+            ("FROM debian\nADD --checksum=sha256:1 http://a/b c", 2, 5, "no checksum of a file"),
+            ("FROM debian\nADD --checksum=xyz git://a/b c", 2, 5, "no commit"),
+            ("FROM debian\nADD --checksum=abc git://a/b git://a/c d/", 2, 5, "single source"),
+            ("FROM debian\nADD --checksum=abc git://a/b?commit=abd d/", 2, 20, "but the source says abd"),
+            ("FROM debian\nADD --keep-git-dir=false git://a/b?keep-git-dir d/", 2, 26, "the source says otherwise"),
+            ("FROM debian\nADD a git://a/b?sbudir=x d/", 2, 7, "unknown 'sbudir'"),
             ("FROM debian\nEXPOSE 80/tpc", 2, 8, "unknown protocol 'tpc'"),
             ("FROM debian\nEXPOSE 65536", 2, 8, "'65536' is no port"),
             ("FROM debian\nEXPOSE 90-80", 2, 8, "'90-80' is no port"),
