@@ -16,7 +16,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -27,6 +27,7 @@ from bennu.host import cgroups, files, process, syscalls
 from bennu.host.mounts import Mount, Tmpfs, attach
 from bennu.runtime import etc_files, oci_runtime, private_mounts, seccomp
 from bennu.runtime.bundles import temporary_bundle
+from bennu.runtime.console import attend, listening
 from bennu.runtime.oci_runtime import OciRuntime
 from bennu.runtime.private_mounts import Point
 from bennu.runtime.spec import DEFAULT_SHM_BYTES, Limits, MountPoint, Process, Sandbox, oci_spec
@@ -101,6 +102,7 @@ def run_once(
             name,
             bundle,
             rootfs,
+            what,
             tuple(points.values()),
             lambda mounts: oci_spec(what, msgspec.structs.replace(sandbox, mounts=mounts), host),
             output,
@@ -118,6 +120,7 @@ class _Call(msgspec.Struct, frozen=True):
     name: str
     bundle: Path
     rootfs: Mount
+    process: Process
     points: tuple[Point, ...]
     document: Callable[[tuple[MountPoint, ...]], dict[str, Any]]
     output: Output
@@ -136,6 +139,7 @@ class _Call(msgspec.Struct, frozen=True):
         (self._sealed / "config.json").write_bytes(msgspec.json.encode(document))
         kept = _KERNEL - {mount.target for mount in mounts}
         with stubs(root, _targets(document["mounts"]), kept=kept):
+            _ensure_directory(root, self.process)
             status = self._run()
         if status and not self.cancel.is_set() and (reason := oci_runtime.reason_in(self.bundle / "log")):
             raise oci_runtime.not_started(self.runtime.name, reason)
@@ -154,26 +158,29 @@ class _Call(msgspec.Struct, frozen=True):
 
     def _run(self) -> int:
         log = ("--log", str(self.bundle / "log"), "--log-format", "json")
-        program, *rest = self.runtime.argv("run", "--bundle", str(self._sealed), self.name)
+        place = self.bundle / "console"
+        console = ("--console-socket", str(place)) if self.has_terminal else ()
+        program, *rest = self.runtime.argv("run", "--bundle", str(self._sealed), *console, self.name)
         argv = [program, *log, *rest]
         if self.runtime.is_crun:
             _enter_pid_namespace()
             argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
-        stdin, others = (None, None) if self.has_terminal else (subprocess.PIPE, subprocess.PIPE)
-        with process.start(argv, stdin=stdin, stdout=others, stderr=others) as child:
+        with ExitStack() as stack:
+            listener = stack.enter_context(listening(place)) if self.has_terminal else None
+            child = stack.enter_context(process.start(argv, stdin=subprocess.PIPE))
             try:
-                self._watch(child) if self.has_terminal else self._relay(child)
+                if listener is not None:
+                    attend(listener, lambda: self._has_ended(child))
+                self._relay(child)  # of a process with a terminal only what the runtime itself says
                 return CANCELLED if self.cancel.is_set() else process.exit_status(child.wait())
             except BaseException:
                 self._kill(child)
                 raise
 
-    def _watch(self, child: subprocess.Popen[bytes]) -> None:
-        """Wait for a process that has the terminal to itself; kill when cancelled."""
-        while child.poll() is None:
-            if self.cancel.wait(CANCEL_POLL_SECONDS):
-                self._kill(child)
-                child.wait()
+    def _has_ended(self, child: subprocess.Popen[bytes]) -> bool:
+        if self.cancel.is_set():
+            self._kill(child)
+        return child.poll() is not None
 
     def _relay(self, child: subprocess.Popen[bytes]) -> None:
         """Hand over output until both pipes end; kill when cancelled."""
@@ -242,6 +249,12 @@ def _feed(stdin: IO[bytes] | None, pending: memoryview) -> memoryview:
 def _close(stream: object) -> None:
     with suppress(BrokenPipeError):
         stream.close()  # type: ignore[attr-defined]  # selectors types it as "anything with fileno"
+
+
+def _ensure_directory(root: Path, what: Process) -> None:
+    """Make the working directory where it is missing, for the process's user, as BuildKit does."""
+    with files.directory(root) as fd, suppress(OSError):  # the runtime says better what is in the way
+        os.close(files.make_directories_in_root(fd, what.cwd, owner=(what.uid, what.gid)))
 
 
 def _like_target(root: Path, mount: MountPoint) -> MountPoint:
