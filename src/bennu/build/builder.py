@@ -81,21 +81,10 @@ class Builder:
         with self._operations.under_way(name), self._contexts(request) as contexts:
             reading = self._read(request, contexts)
             remarks = reading.accepted_warnings()
-            dockerfile = reading.dockerfile
-            lowered = self._lower(dockerfile, request)
+            lowered = self._lower(reading.dockerfile, request)
             steps = lowered[0].graph
             surround(steps, request.network, request.around, request.allowed)
-            executor = StepExecutor(
-                self._settings,
-                self._database,
-                self._images,
-                self._snapshots,
-                self._runner,
-                graph=steps,
-                contexts=contexts,
-                epoch=request.epoch,
-                grants=request.grants,
-            )
+            executor = self._executor(steps, request, contexts)
             fresh = frozenset[int]().union(*(each.vertices_of(request.fresh_stages) for each in lowered))
             allowance = self._allowance()
             allowance.enforce()
@@ -139,6 +128,19 @@ class Builder:
         count = len(frozenset[int]().union(*(steps.steps(each.result) for each in lowered)))
         warnings = tuple(dict.fromkeys((*remarks, *(warning for each in lowered for warning in each.warnings))))
         return Built(image, warnings, count, solver.ran, executor.walked, executor.hashed, verified)
+
+    def _executor(self, steps: graph.Graph, request: BuildRequest, contexts: Contexts) -> StepExecutor:
+        return StepExecutor(
+            self._settings,
+            self._database,
+            self._images,
+            self._snapshots,
+            self._runner,
+            graph=steps,
+            contexts=contexts,
+            epoch=request.epoch,
+            grants=request.grants,
+        )
 
     def _contexts(self, request: BuildRequest) -> Contexts:
         keeps = request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "").lower() in {"1", "t", "true"}
