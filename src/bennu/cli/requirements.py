@@ -54,6 +54,8 @@ PROGRAMS: Final = {
     "conntrack": _Wanted("conntrack", "flushes UDP flows at a switch", is_required=False),
     "tcpdump": _Wanted("tcpdump", "captures traffic for bennu tap", is_required=False),
     "mmdebstrap": _Wanted("mmdebstrap", "makes base images for bennu image bootstrap", is_required=False),
+    "git": _Wanted("git", "fetches Git repositories for ADD and for build contexts", is_required=False),
+    "ssh": _Wanted("openssh-client", "reaches Git repositories over SSH", is_required=False),
 }
 
 

@@ -24,9 +24,9 @@ from bennu.host.files import temporary_directory
 SECCOMP_PROFILE: Final = Path("/usr/share/containers/seccomp.json")
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _SYSTEM_DIRECTORIES: Final = "/usr/local/sbin:/usr/sbin:/sbin"
-_VERSION_ARGUMENTS: Final = {"haproxy": ("-v",), "ip": ("-V",)}
+_VERSION_ARGUMENTS: Final = {"haproxy": ("-v",), "ip": ("-V",), "ssh": ("-V",)}
 _PROGRAMS: Final = (
-    "crun", "runc", "conmon", "haproxy", "nft", "ip", "conntrack", "tcpdump", "mmdebstrap",
+    "crun", "runc", "conmon", "haproxy", "nft", "ip", "conntrack", "tcpdump", "mmdebstrap", "git", "ssh",
 )  # fmt: skip
 
 Hierarchy = Literal["none", "v1", "hybrid", "v2"]
