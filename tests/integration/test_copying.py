@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from bennu.build import copying
+from bennu.build.entries import Entry
 from bennu.build.graph import Copy, Source
-from bennu.build.source import Entry, Selection, SourceTree
+from bennu.build.source import Selection, SourceTree
 from bennu.build.trees import in_trees
 from bennu.build.writing import SMALL_BYTES, Appearance, Own, Target, Writer
 from bennu.config import Settings
@@ -150,7 +151,7 @@ def writer_of(place: Place, parent: CommittedSnapshot, write) -> None:
 
 def entries(place: Place) -> list[Entry]:
     selection: Selection = SourceTree(place.source, what="it", keeps_owners=False).select((".",))
-    return selection.items[0].entries[1:]
+    return list(selection.items[0].entries.rest())
 
 
 def test_only_what_the_parent_has_is_written_through_the_overlay(place: Place):

@@ -11,8 +11,9 @@ import os
 import stat
 from collections.abc import Callable
 
+from bennu.build.entries import Entries, Entry
 from bennu.build.file_digests import FileDigests
-from bennu.build.source import Entry, Selection
+from bennu.build.source import Item, Selection
 from bennu.digest import Digest
 
 
@@ -24,8 +25,10 @@ def content_digest(selection: Selection, digests: FileDigests) -> Digest:
             name = "" if item.is_directory else item.name
             running.update(b"item %d %d:" % (item.is_directory, len(item.entries)) + _framed(os.fsencode(name)))
             # where the contents of a directory are copied, its own appearance is not
-            for entry in item.entries[1:] if item.is_directory else item.entries:
-                running.update(_described(entry, digest_of, keeps_owners=selection.keeps_owners))
+            entries = item.entries.rest() if item.is_directory else item.entries
+            item.entries.details.clear()
+            for entry in entries:
+                running.update(_described(entry, item, digest_of, keeps_owners=selection.keeps_owners))
     return Digest(f"sha256:{running.hexdigest()}")
 
 
@@ -33,20 +36,24 @@ def mount_digest(selection: Selection, digests: FileDigests, *, is_root: bool = 
     """The digest of what a mount shows: a directory's own appearance counts unless it ``is_root``, a name does not."""
     (item,) = selection.items
     running = hashlib.sha256(b"mount %d:" % len(item.entries))
+    item.entries.details.clear()
     with digests.asked() as digest_of:
-        for entry in item.entries:
-            if entry.target or not is_root:
-                running.update(_described(entry, digest_of, keeps_owners=selection.keeps_owners))
+        for entry in item.entries.rest() if is_root else item.entries:
+            running.update(_described(entry, item, digest_of, keeps_owners=selection.keeps_owners))
     return Digest(f"sha256:{running.hexdigest()}")
 
 
-def _described(entry: Entry, digest_of: Callable[[Entry], bytes], *, keeps_owners: bool) -> bytes:
-    """An entry in bytes that tell where they end: no path has a zero in it, and a digest's length is known."""
+def _described(entry: Entry, item: Item, digest_of: Callable[[Entry], bytes], *, keeps_owners: bool) -> bytes:
+    """An entry in bytes that tell where they end: no path has a zero in it, and a digest's length is known.
+
+    The start of a file's digest is noted in its item.
+    """
     status = entry.status
     mode = status.st_mode
     kind = stat.S_IFMT(mode)
     if kind == stat.S_IFREG:
         detail = digest_of(entry)
+        item.entries.details += detail[: Entries.DETAIL_BYTES]
     elif kind == stat.S_IFLNK:
         mode = stat.S_IFLNK
         detail = _framed(os.fsencode(os.readlink(entry.path)))

@@ -17,6 +17,7 @@ from typing import Final
 
 from bennu.build import destinations
 from bennu.build.destinations import Say, owner_named
+from bennu.build.entries import Entry
 from bennu.build.graph import Copy, InlineFile
 from bennu.build.modes import parse_mode
 from bennu.build.source import Item, Selection
@@ -61,7 +62,7 @@ class _Copier:
         """Write the selections, then the inline files."""
         for selection in selections:
             for item in selection.items:
-                if selection.unpack and not item.is_directory and is_archive(item.entries[0].path):
+                if selection.unpack and not item.is_directory and is_archive(item.entries.first.path):
                     self._unpack(root, item)
                 else:
                     self._item(root, item, keeps_owners=selection.keeps_owners)
@@ -69,18 +70,19 @@ class _Copier:
             self._inline(root, file)
 
     def _item(self, root: int, item: Item, *, keeps_owners: bool) -> None:
+        entries: Iterable[Entry]
         if item.is_directory:
-            directory, entries = self._step.destination, item.entries[1:]
+            directory, entries = self._step.destination, item.entries.rest()
         else:
             directory, name = self._place(root, item.name)
-            entries = [item.entries[0]._replace(target=name)]
+            entries = [item.entries.first._replace(target=name)]
         with self._directory(root, directory) as fd:
             Writer(self._tree, fd, self._look, keeps_owners=keeps_owners).contents(entries)
 
     def _unpack(self, root: int, item: Item) -> None:
         owner, epoch = self._look.owner, self._look.epoch
         with destinations.directory(root, self._step.destination, owner=owner, epoch=epoch) as fd:
-            unpack(item.entries[0].path, item.name, fd, owner)
+            unpack(item.entries.first.path, item.name, fd, owner)
 
     def _inline(self, root: int, file: InlineFile) -> None:
         directory, name = self._place(root, file.name)

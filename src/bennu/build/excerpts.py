@@ -15,7 +15,8 @@ from typing import Final
 from bennu.build import graph
 from bennu.build.copying import copy
 from bennu.build.destinations import Say
-from bennu.build.source import Selection, Status
+from bennu.build.entries import Status
+from bennu.build.source import Selection
 from bennu.build.trees import clamp_times, mounted
 from bennu.config import Settings
 from bennu.store.base import CommittedSnapshot
@@ -40,7 +41,7 @@ def make_excerpt(
         def write(root: Path) -> None:
             copy([selection], step, root, epoch, say)
             if item.is_directory and not is_root:
-                _dress(root / graph.CONTENT.lstrip("/"), item.entries[0].status, selection, epoch)
+                _dress(root / graph.CONTENT.lstrip("/"), item.entries.first.status, selection, epoch)
 
         with mounted(settings, snapshots.mounts(active)) as inside:
             inside(write)

@@ -113,7 +113,7 @@ class StepExecutor:
             if isinstance(step, Excerpt):
                 selection = self._excerpt(step)
                 digests = self._contexts.digests(self._local(vertex))
-                return self._noted(mount_digest(selection, digests, is_root=step.path == "/"), [selection], digests)
+                return self._noted(mount_digest(selection, digests, is_root=step.path == "/"), [selection])
             if isinstance(step, Run):
                 assert tree is not None
                 return self._mounted_content(step, vertex, tree)
@@ -121,14 +121,13 @@ class StepExecutor:
             if tree is None:
                 found = [self._selected(step, group) for group in _groups(step) if group[0].vertex == vertex]
                 digests = self._contexts.digests(self._local(vertex))
-                return self._noted(_content(found, digests), found, digests)
+                return self._noted(_content(found, digests), found)
             from bennu.build.trees import in_trees
 
             def keyed(roots: tuple[Path, ...]) -> Digest:
                 source = SourceTree(roots[0], what=self._name_of(vertex), keeps_owners=True)
                 found = [taken(source, group, step.exclude) for group in _groups(step) if group[0].vertex == vertex]
-                digests = FileDigests(None, "")
-                return self._noted(_content(found, digests), found, digests, is_passing=True)
+                return self._noted(_content(found, FileDigests(None, "")), found, is_passing=True)
 
             return in_trees(self._settings, (self._snapshots.mounts(tree),), keyed)
 
@@ -137,15 +136,13 @@ class StepExecutor:
         taken = self._taken.get(content)
         return None if taken is None else taken()
 
-    def _noted(
-        self, content: Digest, found: list[Selection], digests: FileDigests, *, is_passing: bool = False
-    ) -> Digest:
+    def _noted(self, content: Digest, found: list[Selection], *, is_passing: bool = False) -> Digest:
         """Remember what a content is made of; ``is_passing``: it cannot be looked at later."""
         if is_passing:
-            body = listed(found, digests)
+            body = listed(found)
             self._taken[content] = lambda: body
         else:
-            self._taken[content] = lambda: listed(found, digests)
+            self._taken[content] = lambda: listed(found)
         return content
 
     def _selected(self, step: Copy, group: tuple[Source, ...]) -> Selection:

@@ -17,10 +17,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from bennu.build.source import SIGNATURE_BYTES, Entry
+from bennu.build.entries import SIGNATURE_BYTES, Entry
 from bennu.digest import sha256_hex
 from bennu.host import files
 from bennu.store.hashing import BLOCK_BYTES, HashBeside
@@ -30,6 +31,7 @@ WHOLE_BYTES: Final = BLOCK_BYTES
 """A file of up to so many bytes is read in one go."""
 SPARE_RECORDS: Final = 50_000
 """How many records are kept beside those of a build: other Dockerfiles take other files."""
+MOST_SEARCHES: Final = 32
 KEPT_ROOTS: Final = 64
 KEPT_SECONDS: Final = 30 * 86400
 
@@ -41,17 +43,18 @@ _RECORD_BYTES: Final = SIGNATURE_BYTES + _DIGEST_BYTES
 class FileDigests:
     """The remembered digests of the files below ``root``, kept in ``directory``; nothing is kept where that is None.
 
-    ``given`` are the digests that were asked for so far, by path; ``hashed`` counts files that were read, for tests.
+    ``hashed`` counts files that were read, for tests.
     """
 
     def __init__(self, directory: Path | None, root: str) -> None:
         self._place = None if directory is None else directory / sha256_hex(os.fsencode(root))[:32]
         self._lock = threading.Lock()
         self._records: bytes | None = None
+        self._is_used = bytearray()
         self._at = 0
         self._index: dict[bytes, int] | None = None
+        self._searches = 0
         self._used = bytearray()
-        self.given: dict[str, bytes] = {}
         self.hashed = 0
 
     @contextmanager
@@ -61,10 +64,11 @@ class FileDigests:
             before = self.hashed
             if self._records is None:
                 self._records = b"" if self._place is None else _read(self._place)
+                self._is_used = bytearray(len(self._records) // _RECORD_BYTES)
             started = time.time_ns()
             yield lambda entry: self._of(entry, started)
             if self._place is not None and self.hashed != before:
-                _write(self._place, bytes(self._used) + self._spare())
+                _write(self._place, self._used, self._spare())
 
     def _of(self, entry: Entry, started_ns: int) -> bytes:
         signature = entry.packed[:SIGNATURE_BYTES]
@@ -77,32 +81,38 @@ class FileDigests:
                 self._used += signature + digest
         else:
             self._used += signature + digest
-        self.given[entry.path] = digest
         return digest
 
     def _find(self, signature: bytes) -> bytes | None:
         records = self._records or b""
         at = self._at
         if not records.startswith(signature, at):
-            found = self._indexed().get(signature)
-            if found is None:
-                return None
-            at = found
+            at += _RECORD_BYTES  # a file that changed left its old record here
+            if not records.startswith(signature, at):
+                at = self._search(signature)
+        if at < 0 or at >= len(records):
+            return None
         self._at = at + _RECORD_BYTES
+        self._is_used[at // _RECORD_BYTES] = True
         return records[at + SIGNATURE_BYTES : at + _RECORD_BYTES]
 
-    def _indexed(self) -> dict[bytes, int]:
+    def _search(self, signature: bytes) -> int:
+        """The position of a record anywhere, or -1. An index takes twice the records' memory: the first do without."""
+        records = self._records or b""
+        self._searches += 1
+        if self._searches <= MOST_SEARCHES:
+            at = records.find(signature)
+            if at < 0 or at % _RECORD_BYTES == 0:
+                return at
         if self._index is None:
-            records = self._records or b""
             self._index = {records[at : at + SIGNATURE_BYTES]: at for at in range(0, len(records), _RECORD_BYTES)}
-        return self._index
+        return self._index.get(signature, -1)
 
     def _spare(self) -> bytes:
         """Records that nothing asked for so far, the latest first."""
-        used = {bytes(self._used[at : at + SIGNATURE_BYTES]) for at in range(0, len(self._used), _RECORD_BYTES)}
-        spare = [at for signature, at in self._indexed().items() if signature not in used][:SPARE_RECORDS]
         records = self._records or b""
-        return b"".join(records[at : at + _RECORD_BYTES] for at in spare)
+        spare = islice((number for number, used in enumerate(self._is_used) if not used), SPARE_RECORDS)
+        return b"".join(records[number * _RECORD_BYTES : (number + 1) * _RECORD_BYTES] for number in spare)
 
 
 def _read(place: Path) -> bytes:
@@ -119,11 +129,13 @@ def _read(place: Path) -> bytes:
     return records
 
 
-def _write(place: Path, records: bytes) -> None:
+def _write(place: Path, used: bytearray, spare: bytes) -> None:
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not place.exists():
         _prune(place.parent)
-    files.write_atomic(place, _MAGIC + hashlib.sha256(records).digest() + records, mode=0o600, durable=False)
+    running = hashlib.sha256(used)
+    running.update(spare)
+    files.write_atomic(place, b"".join((_MAGIC, running.digest(), used, spare)), mode=0o600, durable=False)
 
 
 def _prune(directory: Path) -> None:

@@ -6,6 +6,7 @@ Paths start at the root of the tree that the files come from. ``records`` stores
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import zlib
@@ -14,11 +15,9 @@ from typing import Final
 
 import msgspec
 
-from bennu.build.file_digests import FileDigests
+from bennu.build.entries import Entries
 from bennu.build.source import Selection
 
-DETAIL_BYTES: Final = 8
-"""Enough of a digest to tell two contents of one path apart."""
 _LEVEL: Final = 1
 
 
@@ -34,14 +33,18 @@ Listing = Mapping[str, File]
 _Row = tuple[str, int, tuple[int, int], bytes]
 
 
-def listed(selections: Sequence[Selection], digests: FileDigests) -> bytes:
-    """The listing of what was taken from one tree, as ``records`` stores it. Paths start at the tree's root."""
-    return packed(entry for selection in selections for entry in _entries(selection, digests))
+def listed(selections: Sequence[Selection]) -> bytes:
+    """The listing of what was taken from one tree, whose content is known, as ``records`` stores it.
+
+    Paths start at the tree's root.
+    """
+    return packed(entry for selection in selections for entry in _entries(selection))
 
 
-def _entries(selection: Selection, digests: FileDigests) -> Iterator[tuple[str, int, tuple[int, int], bytes]]:
+def _entries(selection: Selection) -> Iterator[tuple[str, int, tuple[int, int], bytes]]:
     start = len(selection.root.rstrip("/")) + 1
     for item in selection.items:
+        details = io.BytesIO(item.entries.details)
         for entry in item.entries:
             status = entry.status
             mode = status.st_mode
@@ -49,7 +52,7 @@ def _entries(selection: Selection, digests: FileDigests) -> Iterator[tuple[str, 
                 continue  # its contents are taken, not itself
             detail = b""
             if stat.S_ISREG(mode):
-                detail = digests.given[entry.path][:DETAIL_BYTES]
+                detail = details.read(Entries.DETAIL_BYTES)
             elif stat.S_ISLNK(mode):
                 detail = os.fsencode(os.readlink(entry.path))
             owner = (status.st_uid, status.st_gid) if selection.keeps_owners else (0, 0)
@@ -57,12 +60,13 @@ def _entries(selection: Selection, digests: FileDigests) -> Iterator[tuple[str, 
 
 
 def packed(entries: Iterable[_Row]) -> bytes:
-    """A listing as it is stored: rows of path, mode, owner and detail, sorted by path."""
-    rows = [
-        b"%s\0%o\0%d:%d\0%s" % (os.fsencode(path), mode, *owner, detail.hex().encode())
-        for path, mode, owner, detail in sorted(entries)
-    ]
-    return zlib.compress(b"\n\0".join(rows), _LEVEL)
+    """A listing as it is stored: rows of path, mode, owner and detail."""
+    compressor = zlib.compressobj(_LEVEL)
+    data = bytearray()
+    for number, (path, mode, owner, detail) in enumerate(entries):
+        row = b"%s\0%o\0%d:%d\0%s" % (os.fsencode(path), mode, *owner, detail.hex().encode())
+        data += compressor.compress(b"\n\0" + row if number else row)
+    return bytes(data + compressor.flush())
 
 
 def unpacked(body: bytes) -> Listing:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bennu.build.entries import Entries
 from bennu.dockerfile import ignore, spelling
 from bennu.dockerfile.ignore import Rules, Verdict
 from bennu.dockerfile.match import Pattern, has_wildcards, split_wildcards
@@ -33,77 +33,16 @@ class MissingSource(NotFound):
         self.written = written
 
 
-class Status(NamedTuple):
-    """What counts of ``os.stat_result``, by the same names."""
-
-    st_dev: int
-    st_ino: int
-    st_size: int
-    st_mtime_ns: int
-    st_ctime_ns: int
-    st_mode: int
-    st_uid: int
-    st_gid: int
-    st_nlink: int
-    st_rdev: int
-
-
-_STATUS: Final = struct.Struct("=QQqqqIIIQQ")
-SIGNATURE_BYTES: Final = 40
-"""So much of ``Entry.packed`` tells the content of a file from another one: device, inode, size, mtime, ctime."""
-
-
-class Entry(NamedTuple):
-    """One file, directory or link. ``target`` is relative to its item, empty for the item itself.
-
-    There are as many as a context has files, so its status is kept ``packed``, in a seventh of the memory.
-    """
-
-    target: str
-    path: str
-    packed: bytes
-
-    @classmethod
-    def of(cls, target: str, path: str, status: os.stat_result) -> Entry:
-        """An entry as lstat(2) sees it."""
-        return cls(
-            target,
-            path,
-            _STATUS.pack(
-                status.st_dev,
-                status.st_ino,
-                status.st_size,
-                status.st_mtime_ns,
-                status.st_ctime_ns,
-                status.st_mode,
-                status.st_uid,
-                status.st_gid,
-                status.st_nlink,
-                status.st_rdev,
-            ),
-        )
-
-    @property
-    def status(self) -> Status:
-        """Its status, unpacked: take it once."""
-        return Status._make(_STATUS.unpack(self.packed))
-
-    @property
-    def is_directory(self) -> bool:
-        """A directory, and no link to one."""
-        return stat.S_ISDIR(self.status.st_mode)
-
-
 class Item(NamedTuple):
     """One source, found: the name it was asked for by, and its entries, directories before what is in them."""
 
     name: str
-    entries: list[Entry]
+    entries: Entries
 
     @property
     def is_directory(self) -> bool:
         """Its contents are copied, not itself."""
-        return self.entries[0].is_directory
+        return self.entries.first.is_directory
 
 
 class Selection(NamedTuple):
@@ -170,8 +109,8 @@ class SourceTree:
         if real is None:
             return None
         absolute = self._absolute(real)
-        entries = [Entry.of("", absolute, os.lstat(absolute))]
-        if entries[0].is_directory:
+        entries = Entries(absolute, os.lstat(absolute))
+        if entries.first.is_directory:
             walk = _SearchBelow(self.rules, include, exclude, entries)
             walk.below(absolute, real, "", (self._verdict(real), include.root, exclude.root))
         return Item(posixpath.basename(source), entries)
@@ -230,7 +169,7 @@ class SourceTree:
         verdict = self._verdict(real)
         absolute = self._absolute(real)
         status = os.lstat(absolute)
-        entries = [Entry.of("", absolute, status)]
+        entries = Entries(absolute, status)
         is_directory = stat.S_ISDIR(status.st_mode)
         if is_directory and (verdict.descend or not verdict.excluded):
             walk = _Walk(self.rules, exclude, entries)
@@ -275,7 +214,7 @@ class SourceTree:
 class _Walk:
     """One walk of a directory: what neither rules leave out, sorted by name."""
 
-    def __init__(self, rules: Rules, exclude: Rules, entries: list[Entry]) -> None:
+    def __init__(self, rules: Rules, exclude: Rules, entries: Entries) -> None:
         self.rules = rules
         self.exclude = exclude
         self.entries = entries
@@ -297,18 +236,18 @@ class _Walk:
             if left_out and not (is_directory and verdict.descend and out.descend):
                 continue
             status = entry.stat(follow_symlinks=False)
-            position = len(self.entries)
-            self.entries.append(Entry.of(to, entry.path, status))
+            known = len(self.entries)
+            self.entries.append(to, status)
             if is_directory:
                 self.below(entry.path, here, to, (verdict, out))
-                if left_out and len(self.entries) == position + 1:
-                    del self.entries[position]  # nothing in it came back in
+                if left_out and len(self.entries) == known + 1:
+                    self.entries.drop()  # nothing in it came back in
 
 
 class _SearchBelow:
     """One walk of a directory for what ``include`` (all is excluded, some taken back) takes and no rules leave out."""
 
-    def __init__(self, rules: Rules, include: Rules, exclude: Rules, entries: list[Entry]) -> None:
+    def __init__(self, rules: Rules, include: Rules, exclude: Rules, entries: Entries) -> None:
         self._all = (rules, include, exclude)
         self.entries = entries
 
@@ -329,12 +268,12 @@ class _SearchBelow:
             is_directory = entry.is_dir(follow_symlinks=False)
             if left_out and not (is_directory and all(verdict.descend for verdict in verdicts)):
                 continue
-            position = len(self.entries)
-            self.entries.append(Entry.of(to, entry.path, entry.stat(follow_symlinks=False)))
+            known = len(self.entries)
+            self.entries.append(to, entry.stat(follow_symlinks=False))
             if is_directory:
                 self.below(entry.path, here, to, verdicts)
-                if left_out and len(self.entries) == position + 1:
-                    del self.entries[position]
+                if left_out and len(self.entries) == known + 1:
+                    self.entries.drop()
 
 
 def load_rules(context: Path, dockerfile: Path | None) -> Rules:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from bennu.build.contents import portable_xattrs
+from bennu.build.entries import Entry, Status
 from bennu.build.modes import Mode
-from bennu.build.source import Entry, Status
 from bennu.errors import Conflict, Invalid
 from bennu.host import files, syscalls
 
@@ -100,7 +100,7 @@ class Writer:
         self._levels: list[_Level] = []
         self._linked: dict[tuple[int, int], str] = {}
 
-    def contents(self, entries: list[Entry]) -> None:
+    def contents(self, entries: Iterable[Entry]) -> None:
         """Write entries, which come directories first; each one's parent is the top or came before."""
         self._levels.append(self._level("", os.dup(self._fd), None))
         try:

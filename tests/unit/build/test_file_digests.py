@@ -170,3 +170,16 @@ def test_a_file_has_its_digest_whatever_its_size_and_however_it_has_grown(tmp_pa
     (tmp_path / "file").write_bytes(content)
     for said in (size, size // 2, size + 5):
         assert digest_of_file(str(tmp_path / "file"), said) == hashlib.sha256(content).digest()
+
+
+def test_many_changes_at_once_leave_the_rest_known(tree, build, aged):
+    for number in range(2 * file_digests.MOST_SEARCHES):
+        for name in "od":
+            (tree / f"d/{name}{number:03}").write_text(str(number))
+    aged()
+    build()
+    for number in range(2 * file_digests.MOST_SEARCHES):
+        (tree / f"d/o{number:03}").write_text("changed")
+    aged()
+    assert build()[1] == 2 * file_digests.MOST_SEARCHES
+    assert build()[1] == 0

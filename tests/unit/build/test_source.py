@@ -28,7 +28,7 @@ def taken(context: Path, *sources: str, ignored: tuple[str, ...] = (), exclude: 
     tree = SourceTree(context, what="the build context", rules=Rules(ignored), keeps_owners=False)
     selection = tree.select(sources, exclude)
     return [
-        f"{item.name}/: {' '.join(each.target for each in item.entries[1:])}" if item.is_directory else item.name
+        f"{item.name}/: {' '.join(each.target for each in item.entries.rest())}" if item.is_directory else item.name
         for item in selection.items
     ]
 
