@@ -57,6 +57,7 @@ def _lower(stage: Stage, written: Copy | Add, local: Callable[[], int]) -> None:
         chown=_owner(stage, copy),
         chmod=_mode(copy),
         exclude=copy.exclude,
+        link=copy.link and not _names(copy),
     )
     stage.step(step, stage.label(written), written.span)
     words = [
@@ -142,9 +143,14 @@ def _relative(path: str) -> str:
     return cleaned(path)[1:] or "."
 
 
+def _names(copy: Copy | Add) -> list[str]:
+    """The names in ``--chown`` that only an image knows."""
+    return [name for name in (copy.chown or "").split(":") if name and name != "root" and not name.isdigit()]
+
+
 def _owner(stage: Stage, copy: Copy | Add) -> str | None:
     """As written. Names need an image in which they can be looked up; root is known everywhere."""
-    names = [name for name in (copy.chown or "").split(":") if name and name != "root" and not name.isdigit()]
+    names = _names(copy)
     if names and stage.tip is None:
         raise copy.span.narrow("--chown").invalid(
             f"{copy.keyword.upper()}: --chown={copy.chown} names {names[0]!r}, but nothing is there to look it up in",

@@ -211,6 +211,15 @@ class StepExecutor:
         """A tree that was found as it would have been made for SOURCE_DATE_EPOCH. See ``solver.Executor``."""
         return self._dates.dated(tree, steps, epoch)
 
+    def linked(self, step: Copy, layer: CommittedSnapshot, parent: CommittedSnapshot) -> CommittedSnapshot | None:
+        """The layer of a COPY on another tree than the one that it was made on. See ``solver.Executor``."""
+        from bennu.build.linking import linked
+
+        made = linked(self._settings, self._snapshots, step, layer, parent)
+        if made is not None and self._epoch is not None:
+            self._dates.remember(made, self._epoch)
+        return made
+
     @cached_property
     def _dates(self) -> Dates:
         from bennu.build.dating import Dates

@@ -125,7 +125,7 @@ class Copy(msgspec.Struct, frozen=True, tag=True):
     """Files of other vertices, in the order of ``sources``, put into the tree of ``parent``.
 
     ``destination`` is absolute and keeps a trailing slash. ``chown`` and ``chmod`` are as written, expanded; names are
-    looked up in the parent's tree.
+    looked up in the parent's tree. ``link``: where the parent is another one, its layer may serve that was made before.
     """
 
     parent: int | None
@@ -135,6 +135,7 @@ class Copy(msgspec.Struct, frozen=True, tag=True):
     chown: str | None = None
     chmod: str | None = None
     exclude: tuple[str, ...] = ()
+    link: bool = False
 
 
 class Fetch(msgspec.Struct, frozen=True, tag=True):

@@ -44,6 +44,7 @@ NO_FIELDS: Final[Mapping[str, str]] = {
     "Run.declared": "it says for people which variables are build arguments",
     "Run.proxies": "they say how to reach the network, not what is there",
     "Copy.parent": "its identity is a field",
+    "Copy.link": "the files are the same with and without it",
     "MakeDirectory.parent": "its identity is a field",
     "Source.vertex": "its identity or the content is a field",
     "BindMount.vertex": "its identity or the content is a field",
@@ -108,6 +109,16 @@ def step_key(step: Step, parent: Digest, reads: Mapping[int, Read] | None = None
     for number, read in enumerate(reads.values(), 1):
         fields.append((f"{'content' if read.by_content else 'source'} {number}", read.digest))
     return _key(fields)
+
+
+def link_key(step: Copy, reads: Mapping[int, Read], *, epoch: int | None = None) -> Key:
+    """The key of a COPY's layer by the content that it takes (``reads`` are ``by_content``), whatever it stands on.
+
+    ``epoch`` (Unix seconds) is the time that the layer's files have, where one was asked for.
+    """
+    fields = [("step", "link"), *_fields(step, reads)]
+    fields += [(f"content {number}", read.digest) for number, read in enumerate(reads.values(), 1)]
+    return _key([*fields, *([] if epoch is None else [("SOURCE_DATE_EPOCH", str(epoch))])])
 
 
 def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:

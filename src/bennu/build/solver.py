@@ -20,7 +20,7 @@ import msgspec
 
 from bennu.build import keys
 from bennu.build.cache import Found, StepCache
-from bennu.build.graph import Base, Excerpt, Fetch, GitTree, Graph, Local, Step, Vertex, parent_of, reads_of
+from bennu.build.graph import Base, Copy, Excerpt, Fetch, GitTree, Graph, Local, Step, Vertex, parent_of, reads_of
 from bennu.build.keys import Key, Read
 from bennu.build.progress import Broken, Cached, Event, Finished, Listener, Output, Started, Waiting
 from bennu.config import Settings
@@ -73,6 +73,12 @@ class Executor(Protocol):
         self, vertex: Vertex, trees: Mapping[int, CommittedSnapshot], emit: Emit, cancel: threading.Event
     ) -> CommittedSnapshot:
         """Run a step on the trees that it stands on and reads, by vertex."""
+        ...
+
+    def linked(self, step: Copy, layer: CommittedSnapshot, parent: CommittedSnapshot) -> CommittedSnapshot | None:
+        """The upper layer of a tree, which a COPY of the same content made, on another tree; None where what the COPY
+        would leave there is not the same.
+        """
         ...
 
     def dated(self, tree: CommittedSnapshot, steps: Sequence[Step], epoch: int) -> CommittedSnapshot:
@@ -230,7 +236,7 @@ class Solver:
             task.result = Result(task.identity, found)
             return task.result
         parent = self._identity(parent_of(step))
-        reads = {vertex: self._read(step, vertex) for vertex in reads_of(step)}
+        task.reads = reads = {vertex: self._read(step, vertex) for vertex in reads_of(step)}
         task.keys = [keys.step_key(step, parent, reads, epoch=self._epoch)]
         task.identity = self._new_identity(index, task.keys[0])
         found = self._find(index, task.keys[0])
@@ -265,6 +271,7 @@ class Solver:
             else Read(self._executor.content(step, vertex, self._tree(vertex)), by_content=True)
             for vertex, read in reads.items()
         }
+        task.reads = taken
         task.keys.append(keys.step_key(step, parent, taken, epoch=self._epoch))
         found = self._find(index, task.keys[1])
         if found is not None:
@@ -337,11 +344,34 @@ class Solver:
             if found is not None and tree is not None:
                 self._tell_cached(index)
                 return Result(found.identity, found, tree)
-            tree = self._execute(index, vertex, trees)
-            self._cache.record(known, identity, tree.id, vertex.label)
+            link = self._link_key(index)
+            tree = self._linked(index, link, trees) or self._execute(index, vertex, trees)
+            self._cache.record([*known, *([] if link is None else [link])], identity, tree.id, vertex.label)
             if self._after_step is not None:
                 self._after_step()
             return Result(identity, Found(identity, tree.id), tree)
+
+    def _link_key(self, index: int) -> Key | None:
+        """Under what a COPY's layer is known that may go onto another parent."""
+        step, reads = self._graph.vertices[index].step, self._tasks[index].reads
+        if not isinstance(step, Copy) or not step.link or step.parent is None:
+            return None
+        return (
+            keys.link_key(step, reads, epoch=self._epoch) if all(read.by_content for read in reads.values()) else None
+        )
+
+    def _linked(self, index: int, key: Key | None, trees: Mapping[int, CommittedSnapshot]) -> CommittedSnapshot | None:
+        """A tree out of the parent and the layer that was made before on another one, where both fit."""
+        step = self._graph.vertices[index].step
+        found = None if key is None or index in self._fresh else self._cache.find(key.digest)
+        if found is None or not isinstance(step, Copy) or step.parent is None:
+            return None
+        self._cache.keep(found)
+        layer = self._cache.tree(found)
+        tree = None if layer is None else self._executor.linked(step, layer, trees[step.parent])
+        if tree is not None:
+            self._tell_cached(index)
+        return tree
 
     @contextmanager
     def _alone(self, index: int, key: Key) -> Iterator[None]:
@@ -449,5 +479,6 @@ class _Task:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.keys: list[Key] = []
+        self.reads: dict[int, Read] = {}
         self.identity = keys.SCRATCH
         self.result: Result | None = None
