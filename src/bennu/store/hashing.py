@@ -20,7 +20,7 @@ class HashBeside:
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._blocks: queue.Queue[bytes | None] = queue.Queue(WAITING_BLOCKS)
+        self._blocks: queue.Queue[bytes | bytearray | None] = queue.Queue(WAITING_BLOCKS)
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -29,7 +29,7 @@ class HashBeside:
     def __exit__(self, *_: object) -> None:
         self._join()
 
-    def put(self, block: bytes) -> None:
+    def put(self, block: bytes | bytearray) -> None:
         """Add a block, which nobody may change any more; it is hashed meanwhile."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bennu-hash", daemon=True)

@@ -35,6 +35,9 @@ _NO_LINK: Final = bytes(_MAX_NAME)
 _NO_PREFIX: Final = bytes(_MAX_PREFIX + 12)
 # a checksum counts its own field as eight spaces
 _CONSTANT: Final = sum(_MAGIC) + 8 * ord(" ")
+_NUMBERS_LENGTH: Final = 48
+_PLAIN_END: Final = b"\x00 " + REGULAR + _NO_LINK + _MAGIC + _NO_DEVICE + _NO_PREFIX
+_PLAIN_TOTAL: Final = _CONSTANT + ord(REGULAR) + sum(_NO_DEVICE)
 
 
 @dataclass(slots=True)
@@ -60,6 +63,10 @@ class Member:
 def encode(member: Member) -> bytes:
     """The header blocks of a member: a multiple of 512 bytes, to be followed by its content and its padding."""
     name = member.name + b"/" if member.kind == DIRECTORY else member.name
+    if member.kind == REGULAR and len(name) <= _MAX_NAME and member.xattrs is None and name.isascii():
+        plain = _plain(member)
+        if plain is not None:
+            return plain
     records = _records(member, name)
     if b"path" in records:
         return _extended(name, records) + _ustar(member, name[:_MAX_NAME], b"")
@@ -126,6 +133,21 @@ def _ustar(member: Member, name: bytes, prefix: bytes) -> bytes:
             prefix.ljust(_MAX_PREFIX + 12, b"\x00") if prefix else _NO_PREFIX,
         )
     )
+
+
+def _plain(member: Member) -> bytes | None:
+    """The header of a file that ustar has words for, as nearly all are: what ``_ustar`` gives, in half the time."""
+    numbers = b"%07o\x00%07o\x00%07o\x00%011o\x00%011o\x00" % (
+        member.mode,
+        member.uid,
+        member.gid,
+        member.size_bytes,
+        member.mtime,
+    )
+    if len(numbers) != _NUMBERS_LENGTH or member.mtime < 0:
+        return None
+    total = _PLAIN_TOTAL + sum(member.name) + sum(numbers)
+    return b"%b%b%b%06o%b" % (member.name, bytes(_MAX_NAME - len(member.name)), numbers, total, _PLAIN_END)
 
 
 def _extended(name: bytes, records: dict[bytes, bytes]) -> bytes:

@@ -44,7 +44,8 @@ class TarOutput:
         if size_bytes <= SMALL_BYTES:
             data = os.read(fd, size_bytes)
             if len(data) == size_bytes:
-                self.write(data + padding(size_bytes))
+                self._buffer += data
+                self.write(padding(size_bytes))
                 return
             os.lseek(fd, 0, os.SEEK_SET)
         self._flush()
@@ -65,10 +66,10 @@ class TarOutput:
 
     def _flush(self) -> None:
         if self._buffer:
-            self._put(bytes(self._buffer))
-            self._buffer.clear()
+            self._put(self._buffer)
+            self._buffer = bytearray()
 
-    def _put(self, block: bytes) -> None:
+    def _put(self, block: bytes | bytearray) -> None:
         self._hash.put(block)
         self._emit(block)
 

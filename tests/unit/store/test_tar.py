@@ -4,12 +4,14 @@ import hashlib
 import io
 import os
 import tarfile
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bennu.errors import BennuError, Corrupt, Unsupported
+from bennu.store import tar as tar_format
 from bennu.store.tar import (
     BLOCK,
     BLOCK_DEVICE,
@@ -137,6 +139,17 @@ def test_what_others_write_is_read(form, written):
     found = read(buffer.getvalue())
     assert [plain(each)[:9] for each, _ in found] == [plain(each)[:9] for each in expected]
     assert [content for _, content in found] == [content_of(each) for each in expected]
+
+
+@given(members(), st.data())
+@settings(deadline=None, max_examples=200)
+def test_the_short_way_for_plain_files_gives_the_same_bytes(member, data):
+    plain = data.draw(st.text("abc/.-_0123456789", min_size=1, max_size=110).filter(lambda name: name[-1] != "/"))
+    file = replace(member, kind=REGULAR, name=plain.encode(), link=b"", device=(0, 0), xattrs=None)
+    short = encode(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tar_format, "_plain", lambda _: None)
+        assert encode(file) == short
 
 
 def test_names_up_to_256_bytes_need_no_extension():
