@@ -1,9 +1,9 @@
 """COPY and ADD: a selection written into the mounted tree of a step, by Docker's rules.
 
-A directory gives its contents; a file goes to the destination's name, or into it where that is a directory or ends with
-a slash. Links in the destination itself are followed (``destinations``). Owners: a context's files are root's, another
-tree's keep theirs; ``--chown`` and ``--chmod`` set all, made parents included. SOURCE_DATE_EPOCH, where it is given, is
-the time of everything. Source of the rules: the Dockerfile reference, and what BuildKit does where it says nothing.
+A directory gives its contents and its time; a file goes to the destination's name, or into it where that is a directory
+or ends with a slash. Links in the destination itself are followed (``destinations``). Owners: a context's files are
+root's, another tree's keep theirs; ``--chown`` and ``--chmod`` set all, made parents included. SOURCE_DATE_EPOCH, where
+it is given, is the time of everything. Source of the rules: the Dockerfile reference, and what BuildKit does where it says nothing.
 ``writing`` writes what was found.
 """
 
@@ -78,6 +78,8 @@ class _Copier:
             entries = [item.entries.first._replace(target=name)]
         with self._directory(root, directory) as fd:
             Writer(self._tree, fd, self._look, keeps_owners=keeps_owners).contents(entries)
+            if item.is_directory and item.name:  # the root of a context has no time that means anything
+                os.utime(fd, ns=self._look.times(item.entries.first.status))
 
     def _unpack(self, root: int, item: Item) -> None:
         owner, epoch = self._look.owner, self._look.epoch

@@ -130,7 +130,8 @@ def _make(parent: int, name: str, owner: tuple[int, int] | None, mode: int) -> i
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     if owner:
         os.fchown(fd, *owner)
-    os.fchmod(fd, mode)  # whatever the umask; after chown, which takes set-user-ID bits away
+    inherited = os.fstat(fd).st_mode & stat.S_ISGID  # from a directory that hands its group on
+    os.fchmod(fd, mode | inherited)  # whatever the umask; after chown, which takes set-user-ID bits away
     return fd
 
 

@@ -41,6 +41,7 @@ from bennu.build.mounts import BindMount, CacheMount
 from bennu.build.source import MissingSource, Selection, SourceTree
 from bennu.config import Settings
 from bennu.digest import Digest, digest_of
+from bennu.dockerfile.match import BadPatternError
 from bennu.dockerfile.source import Span
 from bennu.errors import BennuError, Conflict, Corrupt, Invalid, NotFound, Unavailable, Unsupported
 from bennu.store.base import CommittedSnapshot
@@ -344,7 +345,14 @@ def _groups(step: Copy) -> list[tuple[Source, ...]]:
 
 
 def taken(tree: SourceTree, group: tuple[Source, ...], exclude: tuple[str, ...]) -> Selection:
-    """What sources that belong together mean in a tree. ``MissingSource``."""
+    """What sources that belong together mean in a tree. ``MissingSource``, ``Invalid`` for a malformed pattern."""
+    try:
+        return _taken(tree, group, exclude)
+    except BadPatternError as error:
+        raise Invalid(str(error), "correct the pattern") from error
+
+
+def _taken(tree: SourceTree, group: tuple[Source, ...], exclude: tuple[str, ...]) -> Selection:
     first = group[0]
     if first.below is not None:
         selection = tree.below(first.path, first.below, exclude)

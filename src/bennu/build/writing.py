@@ -42,6 +42,11 @@ class Appearance(NamedTuple):
     mode: Mode | None = None
     epoch: int | None = None
 
+    def times(self, status: Status) -> tuple[int, int]:
+        """Access and modification, in nanoseconds, of what has this status."""
+        when = (status.st_mtime_ns // _SECOND_NS if self.epoch is None else self.epoch) * _SECOND_NS
+        return when, when
+
 
 class Own(NamedTuple):
     """A snapshot's ``own`` directory, which holds what is written to its tree, and the tree of its parent."""
@@ -170,7 +175,7 @@ class Writer:
             os.chmod(name, self._mode(status), dir_fd=fd)
         uid, gid = self._owner(status)
         os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
-        os.utime(name, ns=self._times(status), dir_fd=fd, follow_symlinks=False)
+        os.utime(name, ns=self._look.times(status), dir_fd=fd, follow_symlinks=False)
 
     def _link(self, level: _Level, name: str, entry: Entry, status: Status) -> bool:
         inode = (status.st_dev, status.st_ino)
@@ -209,7 +214,7 @@ class Writer:
             for key, value in portable_xattrs(entry):
                 with suppress(OSError):  # a file system without this kind of attribute
                     os.setxattr(fd, key, value)
-        os.utime(fd, ns=self._times(status))
+        os.utime(fd, ns=self._look.times(status))
 
     def _owner(self, status: Status) -> tuple[int, int]:
         if self._look.owner is not None:
@@ -221,11 +226,6 @@ class Writer:
         if self._look.mode is None:
             return stat.S_IMODE(mode)
         return self._look.mode.of(mode, is_directory=stat.S_ISDIR(mode))
-
-    def _times(self, status: Status) -> tuple[int, int]:
-        epoch = self._look.epoch
-        when = (status.st_mtime_ns // _SECOND_NS if epoch is None else epoch) * _SECOND_NS
-        return when, when
 
 
 def clear(fd: int, name: str) -> None:
