@@ -3,8 +3,8 @@
 A directory gives its contents and its time; a file goes to the destination's name, or into it where that is a directory
 or ends with a slash. Links in the destination itself are followed (``destinations``). Owners: a context's files are
 root's, another tree's keep theirs; ``--chown`` and ``--chmod`` set all, made parents included. SOURCE_DATE_EPOCH, where
-it is given, is the time of everything. Source of the rules: the Dockerfile reference, and what BuildKit does where it says nothing.
-``writing`` writes what was found.
+it is given, is the time of everything. Source of the rules: the Dockerfile reference, and what BuildKit does where it
+says nothing. ``writing`` writes what was found.
 """
 
 from __future__ import annotations
