@@ -108,7 +108,7 @@ def nodes(root: Path) -> dict[str, Node]:
             content = ""
             if kind == "f":
                 data = Path(path).read_bytes()
-                content = data.decode() if len(data) < 1000 else hashlib.sha256(data).hexdigest()
+                content = data.decode(errors="replace") if len(data) < 1000 else hashlib.sha256(data).hexdigest()
             elif kind == "l":
                 content = os.readlink(path)
             found[path.removeprefix(str(root))] = Node(

@@ -1,4 +1,4 @@
-"""Files at URLs, from a server on the loopback that a test tells what to answer."""
+"""Files at URLs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,49 +15,15 @@ from bennu.build import http_source
 from bennu.build.http_source import Known, fetch
 from bennu.digest import digest_of
 from bennu.errors import Failed, Unavailable
+from tests.web_site import Site, serving
 
 LONG_AGO = 1_500_000_000
 
 
-class Site:
-    """What is served: by path, a status, headers and a body. ``asked`` has the headers of each request."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.pages: dict[str, tuple[int, dict[str, str], bytes]] = {}
-        self.asked: list[dict[str, str]] = []
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found.asked.append({name.lower(): value for name, value in self.headers.items()})
-            status, headers, body = found.pages.get(self.path, (404, {}, b"no such page"))
-            if status == 200 and "ETag" in headers and self.headers.get("If-None-Match") == headers["ETag"]:
-                status, body = 304, b""
-            if status == 200 and self.headers.get("If-Modified-Since", "x") == headers.get("Last-Modified"):
-                status, body = 304, b""
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            if status != 304:
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    found = Site(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving() as found:
+        yield found
 
 
 def test_the_content_its_digest_and_its_time(site: Site, tmp_path: Path) -> None:
