@@ -257,7 +257,7 @@ def _environment(step: Run, user: User, secrets: Mapping[str, str]) -> tuple[str
     for item in step.proxies:
         name, _, value = item.partition("=")
         found.setdefault(name, value)
-    found.setdefault("HOME", user.home)
+    found["HOME"] = found.get("HOME") or user.home  # an empty one is none, as in runc
     return tuple(f"{name}={value}" for name, value in {**found, **secrets}.items())
 
 

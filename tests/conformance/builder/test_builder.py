@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from bennu.build.builder import BuildRequest, Built
+from bennu.build.secrets import Grants, SecretSource
 from bennu.build.trees import in_trees
 from bennu.config import Settings
 from bennu.errors import BennuError, Unsupported
@@ -68,6 +69,7 @@ class Conformance:
             labels=case.labels,
             target=case.target,
             network="none",
+            grants=Grants({name: SecretSource(name, env=name) for name in case.secrets}, environ=dict(case.secrets)),
         )
         return self.runtime.builder.build(request, lambda _: None)
 
