@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from bennu.build.entries import Entries
 from bennu.dockerfile import ignore, spelling
 from bennu.dockerfile.ignore import Rules, Verdict
-from bennu.dockerfile.match import Pattern, has_wildcards, split_wildcards
+from bennu.dockerfile.match import Pattern, has_wildcards, split_wildcards, tokenize
 from bennu.errors import NotFound
 from bennu.host import files
 
@@ -78,6 +78,7 @@ class SourceTree:
             for written in sources:
                 source = posixpath.normpath("/" + written).lstrip("/")
                 if has_wildcards(source):
+                    tokenize(source, is_expression=not self.keeps_owners)  # of a context, which BuildKit filters
                     matches = sorted(self._matches(fd, source))
                     found = [self._item(fd, path, rules, written, chosen=False) for path in matches]
                 else:

@@ -146,7 +146,7 @@ def clean(pattern: str) -> str:
     cleaned = _clean_path(stripped)
     if cleaned == "!":
         raise BadPatternError("pattern '!' takes back nothing")
-    tokenize(cleaned.removeprefix("!"))
+    tokenize(cleaned.removeprefix("!"), is_expression=True)
     return cleaned
 
 

@@ -68,8 +68,10 @@ def expression_of(tokens: list[Token]) -> str:
     return "".join([*parts, *([STAR.expression, *waiting] if waiting is not None else [])])
 
 
-def tokenize(text: str) -> list[Token]:
-    """A pattern's tokens. Raises ``BadPatternError``."""
+def tokenize(text: str, *, is_expression: bool = False) -> list[Token]:
+    """A pattern's tokens. Raises ``BadPatternError``. ``is_expression``: BuildKit makes a regular expression of it, so
+    that no range may go backwards.
+    """
     tokens: list[Token] = []
     at = 0
     while at < len(text):
@@ -80,7 +82,7 @@ def tokenize(text: str) -> list[Token]:
         elif ch == "?":
             tokens.append(Token(NO_SLASH))
         elif ch == "[":
-            token, at = character_class(text, at)
+            token, at = character_class(text, at, is_expression=is_expression)
             tokens.append(token)
         elif ch == "\\":
             if at == len(text):
@@ -92,7 +94,7 @@ def tokenize(text: str) -> list[Token]:
     return tokens
 
 
-def character_class(text: str, at: int) -> tuple[Token, int]:
+def character_class(text: str, at: int, *, is_expression: bool = False) -> tuple[Token, int]:
     """The class whose ``[`` stands before ``at``, and the offset behind its ``]``. Raises ``BadPatternError``."""
     negated = text.startswith("^", at)
     at += negated
@@ -102,6 +104,8 @@ def character_class(text: str, at: int) -> tuple[Token, int]:
         high = low
         if text.startswith("-", at):
             high, at = _class_character(text, at + 1)
+        if is_expression and low > high:
+            raise BadPatternError(f"pattern '{text}' has the range {low}-{high}, which goes backwards")
         ranges.append((low, high))
     inside = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
     crosses = negated != any(low <= "/" <= high for low, high in ranges)
