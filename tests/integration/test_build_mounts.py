@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from bennu.build.agents import forwarded
 from bennu.build.cache_mounts import CacheMounts
 from bennu.build.graph import Surroundings, Ulimit
+from bennu.build.mounts import Look
 from bennu.build.secrets import AgentSource, Grants, SecretSource
 from bennu.config import Settings
 from bennu.errors import Failed, Invalid
@@ -187,6 +189,16 @@ def test_an_agent(builds, tmp_path):
     assert len(lines) == 2
     with pytest.raises(Invalid, match="no SSH agent 'default'"):
         builds.build("FROM box\nRUN --mount=type=ssh,required true\n")
+
+
+def test_an_agent_for_keys_ends_with_its_step(box, tmp_path):
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mine", "-f", str(key)], check=True)
+    with forwarded(box.settings, AgentSource("k", keys=(key,)), Look(0o600)) as path:
+        environ = {**os.environ, "SSH_AUTH_SOCK": str(path)}
+        listed = subprocess.run(["ssh-add", "-l"], env=environ, capture_output=True, text=True, check=True)
+    assert "mine" in listed.stdout
+    assert os.listdir(box.settings.run / "trees") == []
 
 
 class TestCaches:

@@ -52,7 +52,9 @@ def _started(path: Path, keys: tuple[Path, ...]) -> Iterator[Path]:
                 f"program {program!r} is not installed, and --ssh with a key needs it",
                 "install the package openssh-client, or give the socket of an agent",
             )
-    with process.start(["ssh-agent", "-D", "-a", str(path)], stdout=process.DEVNULL, stderr=process.DEVNULL) as child:
+    # it ends with this thread, kill -9 included: a program that is set-group-ID would forget that, so it must not be
+    words = ["setpriv", "--no-new-privs", "--pdeathsig", "KILL", "--", "ssh-agent", "-D", "-a", str(path)]
+    with process.start(words, stdout=process.DEVNULL, stderr=process.DEVNULL) as child:
         deadline = time.monotonic() + START_SECONDS
         while not path.exists():
             if child.poll() is not None or time.monotonic() > deadline:

@@ -126,7 +126,9 @@ class Mounter:
         source = grants.agents.get(mount.id)
         if source is None:
             if mount.is_required:
-                raise NotFound(f"no SSH agent {mount.id!r} was given, and the step requires it", f"--ssh {mount.id}")
+                raise NotFound(
+                    f"no SSH agent {mount.id!r} was given, and the step requires it", f"build with --ssh {mount.id}"
+                )
             return ()
         path = stack.enter_context(forwarded(self._settings, source, mount.look))
         return (MountPoint(target=mount.target, source=str(path), options=("rbind", "rprivate", "nosuid", "nodev")),)
@@ -155,7 +157,7 @@ def _secret(mount: SecretMount, grants: Grants, environment: dict[str, str]) -> 
     value = grants.secret(mount.id)
     if value is None and mount.is_required:
         raise NotFound(
-            f"no secret {mount.id!r} was given, and the step requires it", f"--secret id={mount.id},src=FILE"
+            f"no secret {mount.id!r} was given, and the step requires it", f"build with --secret id={mount.id},src=FILE"
         )
     if mount.env is not None:
         environment[mount.env] = os.fsdecode(value or b"")
