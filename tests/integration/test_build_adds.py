@@ -126,6 +126,8 @@ def test_what_is_no_archive_is_a_file(builds, content):
     ("content", "words"),
     [
         (SMALL[:1600], "cut off"),
+        (gzip.compress(archive(("f", {}, os.urandom(9000))))[:5000], "damaged"),
+        (lzma.compress(archive(("f", {}, os.urandom(9000))))[:5000], "damaged"),
         (archive(("../up", {}, b"")), "leads out of the root"),
         (archive(("l", {"type": tarfile.SYMTYPE, "linkname": "../../etc"}, b""), ("l/in", {}, b"")), "leads out"),
         (archive(("h", {"type": tarfile.LNKTYPE, "linkname": "nowhere"}, b"")), "hard link"),
@@ -159,6 +161,13 @@ def test_an_archive_over_what_is_there(builds):
     assert tree["/x/kept"] == directory(0o700)
     assert "/x/kept/here" in tree
     assert tree["/x/real/in"] == text("through")
+
+
+def test_what_comes_after_the_end_of_an_archive_does_not_count(builds):
+    (builds.context / "a.tgz").write_bytes(gzip.compress(SMALL) + b"garbage")
+    (builds.context / "b.tar").write_bytes(SMALL + b"garbage" * 100)
+    tree = builds.tree("FROM box\nADD a.tgz /x\nADD b.tar /y\n")
+    assert {"/x/d/f", "/y/d/f"} <= set(tree)
 
 
 # URLs

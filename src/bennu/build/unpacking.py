@@ -37,7 +37,7 @@ def is_archive(path: str) -> bool:
             return False
         stream.seek(0)
         try:
-            with decompressed(stream, path) as plain, TarReader(plain) as reader:
+            with decompressed(stream, path, as_it_comes=True) as plain, TarReader(plain) as reader:
                 return next(iter(reader), None) is not None
         except Corrupt:
             return False
@@ -55,7 +55,7 @@ def unpack(path: str, name: str, directory: int, owner: tuple[int, int] | None) 
     with ExitStack() as stack:
         stack.enter_context(_named(name))
         stream = stack.enter_context(open(path, "rb"))
-        reader = stack.enter_context(TarReader(stack.enter_context(decompressed(stream, name))))
+        reader = stack.enter_context(TarReader(stack.enter_context(decompressed(stream, name, as_it_comes=True))))
         writer = stack.enter_context(TreeWriter(directory, whiteouts=False))
         for member in reader:
             if owner is not None:

@@ -35,14 +35,21 @@ def sniff(start: bytes) -> Format:
 
 
 @contextmanager
-def decompressed(stream: IO[bytes], what: str) -> Iterator[IO[bytes]]:
-    """What a stream holds once it is decompressed, if it is compressed at all. ``Corrupt`` names ``what``."""
+def decompressed(stream: IO[bytes], what: str, *, as_it_comes: bool = False) -> Iterator[IO[bytes]]:
+    """What a stream holds once it is decompressed, if it is compressed at all. ``Corrupt`` names ``what``.
+
+    ``as_it_comes``: each read gives what there is by then, so that all before a damage is had; at half the speed.
+    """
     buffered = io.BufferedReader(Readable(stream), BUFFER_BYTES)
     form = sniff(buffered.peek(MAGIC_BYTES)[:MAGIC_BYTES])
     if form == "none":
         yield buffered
         return
-    decoder, errors = _decoder(form, buffered)
+    decoder, errors = _patient(buffered) if as_it_comes and form == "gzip" else _decoder(form, buffered)
+    if as_it_comes:
+        with _Guarded(decoder, errors, f"{what} ({form})", as_it_comes=True) as raw:
+            yield cast("IO[bytes]", raw)
+        return
     with _Guarded(decoder, errors, f"{what} ({form})") as raw, io.BufferedReader(raw, BUFFER_BYTES) as plain:
         yield plain
 
@@ -70,12 +77,19 @@ def _decoder(form: Format, stream: IO[bytes]) -> tuple[IO[bytes], tuple[type[Exc
             return lzma.LZMAFile(stream), (EOFError, lzma.LZMAError)
 
 
+def _patient(stream: IO[bytes]) -> tuple[IO[bytes], tuple[type[Exception], ...]]:
+    """Gzip by the standard library: isal's keeps what it has to itself when an error comes."""
+    import gzip
+
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb")), (EOFError, zlib.error)
+
+
 class Readable(io.RawIOBase):
     """Any object that can ``read``, as a raw stream, so that a buffer can stand on it. Closing it leaves the object."""
 
     def __init__(self, source: IO[bytes]) -> None:
         super().__init__()
-        self._source = source
+        self._read = source.read
 
     def readable(self) -> bool:
         """True."""
@@ -84,7 +98,7 @@ class Readable(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill the buffer as far as one ``read`` of the object does."""
         view = memoryview(buffer).cast("B")
-        data = self._source.read(len(view))
+        data = self._read(len(view))
         view[: len(data)] = data
         return len(data)
 
@@ -92,8 +106,12 @@ class Readable(io.RawIOBase):
 class _Guarded(Readable):
     """A decoder's stream, its many errors turned into one."""
 
-    def __init__(self, source: IO[bytes], errors: tuple[type[Exception], ...], what: str) -> None:
+    def __init__(
+        self, source: IO[bytes], errors: tuple[type[Exception], ...], what: str, *, as_it_comes: bool = False
+    ) -> None:
         super().__init__(source)
+        if as_it_comes:
+            self._read = cast("io.BufferedReader", source).read1
         self._errors = errors
         self._what = what
 
