@@ -223,7 +223,7 @@ class Runtime(Store):
             self.images,
             self.snapshots,
             operations=self.operations,
-            loader=self.loader,
+            loader=lambda: self.loader,
             runner=self._build_runner,
             allowance=self.build_storage.allowance,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class BaseImages:
     """The ``lowering.Bases`` of one store."""
 
-    def __init__(self, images: Images, loader: Loader) -> None:
+    def __init__(self, images: Images, loader: Callable[[], Loader]) -> None:
         self._images = images
         self._loader = loader
         self._layouts: dict[tuple[Layout, Platform], Image] = {}
@@ -53,7 +54,7 @@ class BaseImages:
         try:
             wanted = layout.digest or layout.tag
             by_digest = layout.digest is not None
-            image = self._loader.load_layout(Path(layout.path), wanted, platform, by_digest=by_digest)
+            image = self._loader().load_layout(Path(layout.path), wanted, platform, by_digest=by_digest)
         except (Invalid, NotFound) as error:
             raise span.invalid(error.message, error.hint) from error
         except OSError as error:

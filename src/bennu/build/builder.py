@@ -57,7 +57,7 @@ class Builder:
         snapshots: Snapshots,
         *,
         operations: Operations,
-        loader: Loader,
+        loader: Callable[[], Loader],
         runner: Callable[[], Runner],
         allowance: Callable[[], Allowance],
     ) -> None:
