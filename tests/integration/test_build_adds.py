@@ -203,6 +203,17 @@ def test_a_url_is_asked_whether_it_changed(builds, site):
     assert builds.tree(dockerfile)["/x/f"].content == "two"
 
 
+def test_a_build_with_a_url_can_be_verified(builds, site):
+    site.pages["/f"] = (200, {"ETag": '"1"'}, b"one")
+    dockerfile = f"FROM box\nADD {site.url}/f /x/\nCOPY --link x /y/\n"
+    builds.build(dockerfile)
+    verified = builds.build(dockerfile, verify=True).verified
+    assert [each.verdict for each in verified] == ["same", "same"]
+    told = Told()
+    builds.build(dockerfile, told)
+    assert told.ran == []
+
+
 def test_a_checksum_is_held_to_and_asks_nobody(builds, site):
     site.pages["/f"] = (200, {}, b"one")
     good, bad = digest_of(b"one"), digest_of(b"two")

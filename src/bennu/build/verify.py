@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from bennu.build.differences import differences
-from bennu.build.graph import Base, Graph, Local, Run, Vertex, parent_of, reads_of
+from bennu.build.graph import Base, Fetch, GitTree, Graph, Local, Run, Vertex, parent_of, reads_of
 from bennu.build.progress import Broken, Finished, Listener, Started
 from bennu.build.solver import Executor
 from bennu.build.verdicts import Verified
@@ -67,7 +67,7 @@ class Verifier:
             if at is None or at in self._trees:
                 return
             step = self._graph.vertices[at].step
-            if isinstance(step, Base):
+            if isinstance(step, Base | Fetch | GitTree):  # what is elsewhere was looked at just now
                 return
             self._trees[at] = CommittedSnapshot(tree.chain[depth], tree.chain[depth + 1 :])
             for read in reads_of(step):
