@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +18,15 @@ from bennu.build.bases import BaseImages
 from bennu.build.cache import StepCache
 from bennu.build.calls import Reading
 from bennu.build.contexts import DOCKERFILE, Contexts
+from bennu.build.emulation import check_runs
 from bennu.build.executor import StepExecutor
+from bennu.build.exported import Exported
+from bennu.build.exporting import Exporter, Result
 from bennu.build.finishing import finished
 from bennu.build.graph import Lowered
 from bennu.build.lowering import lower
 from bennu.build.origins import Directory
+from bennu.build.outputs import check_annotations
 from bennu.build.progress import Listener, together
 from bennu.build.recorder import Recorder
 from bennu.build.records import BuildRecords
@@ -36,7 +40,7 @@ from bennu.dockerfile.parser import parse
 from bennu.oci.platform import Platform, platform_of_machine
 from bennu.store.base import CommittedSnapshot
 from bennu.store.database import Database
-from bennu.store.images import Image, Images
+from bennu.store.images import Images
 from bennu.store.operations import Operations
 from bennu.store.snapshots import Snapshots
 
@@ -82,7 +86,10 @@ class Builder:
             reading = self._read(request, contexts)
             remarks = reading.accepted_warnings()
             lowered = self._lower(reading.dockerfile, request)
+            check_annotations(request.outputs, request.annotations, has_index=request.has_index)
             steps = lowered[0].graph
+            needed = frozenset[int]().union(*(steps.steps(each.result) for each in lowered))
+            check_runs(steps, needed, _host())
             surround(steps, request.network, request.around, request.allowed)
             executor = self._executor(steps, request, contexts)
             fresh = frozenset[int]().union(*(each.vertices_of(request.fresh_stages) for each in lowered))
@@ -104,12 +111,12 @@ class Builder:
                 after_step=allowance.after_step,
             )
             results = {each.result for each in lowered if each.result is not None}
-            image: Image | None = None
+            exported = Exported()
             try:
                 trees = solver.solve_all(results) if results else {}
-                image = self._image(lowered[0], trees, request)
+                exported = self._export(lowered, trees, request)
             finally:
-                recorder.write(self.records, solver.known(), executor.listing, image)
+                recorder.write(self.records, solver.known(), executor.listing, next(iter(exported.images), None))
             verified: tuple[Verified, ...] = ()
             if request.verify:
                 from bennu.build.verify import Verifier
@@ -125,9 +132,8 @@ class Builder:
                     cancel=cancel,
                 )
                 verified = verifier.verify(trees)
-        count = len(frozenset[int]().union(*(steps.steps(each.result) for each in lowered)))
         warnings = tuple(dict.fromkeys((*remarks, *(warning for each in lowered for warning in each.warnings))))
-        return Built(image, warnings, count, solver.ran, executor.walked, executor.hashed, verified)
+        return Built(exported, warnings, len(needed), solver.ran, executor.walked, executor.hashed, verified)
 
     def _executor(self, steps: graph.Graph, request: BuildRequest, contexts: Contexts) -> StepExecutor:
         return StepExecutor(
@@ -176,17 +182,31 @@ class Builder:
                 labels=request.labels,
                 contexts=request.contexts,
                 graph=steps,
-                is_one_of_several=len(request.platforms) > 1,
+                is_one_of_several=request.has_index,
             )
             for platform in request.platforms or (None,)
         ]
 
-    def _image(self, lowered: Lowered, trees: Mapping[int, CommittedSnapshot], request: BuildRequest) -> Image:
+    def _export(
+        self, lowered: Sequence[Lowered], trees: Mapping[int, CommittedSnapshot], request: BuildRequest
+    ) -> Exported:
+        exporter = Exporter(self._settings, self._images, self._snapshots, host=_host(), stdout=request.stdout)
+        results = [self._result(each, trees, request) for each in lowered]
+        return exporter.export(
+            request.outputs, results, request.names, request.annotations, has_index=request.has_index
+        )
+
+    def _result(self, lowered: Lowered, trees: Mapping[int, CommittedSnapshot], request: BuildRequest) -> Result:
         tree = None if lowered.result is None else trees[lowered.result]
         made = self.cache.made(tree.id) if tree is not None and request.epoch is None else request.epoch
         layers = [*[""] * lowered.inherited, *lowered.graph.way(lowered.result)]
         config = finished(lowered.config, layers, made)
-        return self._images.create(config, tree, names=request.names, durable=False)
+        if request.squash and tree is not None:
+            from bennu.build.squashing import squashed, squashed_history
+
+            tree = squashed(self._snapshots, self.cache, tree, lowered.inherited)
+            config = finished(squashed_history(config, lowered.inherited), (), made)
+        return Result(lowered.config.platform.normalised(), tree, config)
 
 
 def _host() -> Platform:

@@ -37,6 +37,7 @@ def lower_run(stage: Stage, run: Run) -> None:
         proxies=stage.build.proxies,
         mounts=mounts,
         security=cast("graph.Security", run.security or "sandbox"),
+        platform=stage.foreign,
         declared=tuple(stage.arguments),
     )
     hidden = [mount.env for mount in mounts if isinstance(mount, SecretMount) and mount.env is not None]

@@ -89,7 +89,8 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     were given: they reach the process and count for nothing. ``user`` is a USER specification, ``directory``
     absolute. ``input`` goes to the process's standard input. ``script`` is a heredoc with a ``#!`` line: an executable
     file in ``SCRIPTS`` while the process runs. ``security`` ``insecure`` is a process with every privilege.
-    ``declared`` names the variables that are build arguments, for people.
+    ``declared`` names the variables that are build arguments, for people. ``platform``: what its programs are for,
+    where that is another one than is built on.
     """
 
     parent: int | None
@@ -103,6 +104,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     proxies: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     security: Security = "sandbox"
+    platform: str = ""
     around: Surroundings = Surroundings()
     declared: tuple[str, ...] = ()
 

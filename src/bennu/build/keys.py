@@ -137,6 +137,7 @@ def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:
                 *([("script name", step.script.name), ("script", step.script.content)] if step.script else ()),
                 *_mounts(step, reads),
                 *([] if step.security == "sandbox" else [("security", step.security)]),
+                *([("platform", step.platform)] if step.platform else []),
                 *_surroundings(step),
             ]
         case Excerpt():

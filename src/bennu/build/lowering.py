@@ -137,6 +137,7 @@ class _Lowering:
             build_args=build_args,
             proxies=variables.proxies(build_args),
             created=created,
+            platform=platforms.build,
             source=self.source,
         )
         self.origins = [self._origin(stage) for stage in dockerfile.stages]

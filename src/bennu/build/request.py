@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
 from bennu.build import graph
+from bennu.build.annotations import Annotation
+from bennu.build.exported import Exported
 from bennu.build.origins import Directory, NamedOrigin, Origin, Remote, Repository
+from bennu.build.outputs import IMAGE, Output
 from bennu.build.remotes import without_credentials
 from bennu.build.secrets import Grants
 from bennu.build.verdicts import Verified
@@ -20,6 +23,9 @@ from bennu.oci.reference import Reference
 from bennu.store.images import Image
 
 EPOCH: Final = "SOURCE_DATE_EPOCH"
+MULTI_PLATFORM: Final = "BUILDKIT_MULTI_PLATFORM"
+_TRUE: Final = frozenset({"1", "t", "true"})
+_FALSE: Final = frozenset({"0", "f", "false"})
 
 
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +37,9 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     seconds). ``network`` is what a RUN without ``--network`` gets, ``around`` what each gets; ``grants`` are the
     secrets and agents that one may ask for, ``allowed`` what none may otherwise (``surroundings``). ``verify``: run
     every step again and compare (``bennu.build.verify``).
+
+    Without ``platforms`` it is for what this host runs; with several the result is an index. ``outputs`` say where it
+    goes, ``stdout`` takes what goes to standard output. ``squash``: all new layers become one.
     """
 
     context: Path | Origin
@@ -51,11 +60,30 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     allowed: tuple[str, ...] = ()
     grants: Grants = Grants()
     verify: bool = False
+    outputs: tuple[Output, ...] = (IMAGE,)
+    annotations: tuple[Annotation, ...] = ()
+    squash: bool = False
+    stdout: IO[bytes] | None = None
 
     @property
     def origin(self) -> Origin:
         """Where the context comes from."""
         return Directory(str(self.context)) if isinstance(self.context, Path) else self.context
+
+    @property
+    def has_index(self) -> bool:
+        """Whether the result is an index: for several platforms, or where BUILDKIT_MULTI_PLATFORM says so.
+
+        ``Invalid`` where that is not a truth value, or not true of several platforms.
+        """
+        text = self.build_args.get(MULTI_PLATFORM)
+        if not text:
+            return len(self.platforms) > 1
+        if text.lower() not in _TRUE | _FALSE:
+            raise Invalid(f"{MULTI_PLATFORM} is {text!r}, which is neither true nor false")
+        if text.lower() in _FALSE and len(self.platforms) > 1:
+            raise Invalid(f"{MULTI_PLATFORM} is {text!r}, and there are {len(self.platforms)} platforms")
+        return text.lower() in _TRUE
 
     @property
     def shown(self) -> str:
@@ -72,19 +100,24 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Built(msgspec.Struct, frozen=True):
-    """The image, what its author should know, and how much was done.
+    """What became of the result, what its author should know, and how much was done.
 
     ``steps`` of which ``ran`` were not found in the cache; entries of the context that were ``walked``, and files that
     were read to be ``hashed``. ``verified`` has each step, where that was asked for.
     """
 
-    image: Image
+    exported: Exported
     warnings: tuple[Warning, ...]
     steps: int
     ran: int
     walked: int
     hashed: int
     verified: tuple[Verified, ...] = ()
+
+    @property
+    def image(self) -> Image:
+        """The image, or the first one of an index; for outputs that are images."""
+        return self.exported.images[0]
 
 
 def with_epoch(request: BuildRequest) -> BuildRequest:

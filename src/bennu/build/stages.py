@@ -21,6 +21,7 @@ from bennu.dockerfile.fields import expand_instruction
 from bennu.dockerfile.instructions import Form, Instruction, ShellForm
 from bennu.dockerfile.source import Span
 from bennu.oci.image_config import ContainerConfig, History, ImageConfig
+from bennu.oci.platform import Platform
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HIDDEN: Final = "****"
@@ -32,7 +33,8 @@ class Build(msgspec.Struct, frozen=True):
     """What all stages of one build share.
 
     ``globals`` are the values that a stage inherits by declaring; ``proxies`` are ``K=V``; ``created`` stands in each
-    history entry. ``source`` finds the vertex that ``COPY --from`` means, for the stage of that index.
+    history entry. ``platform`` is what is built on.
+    ``source`` finds the vertex that ``COPY --from`` means, for the stage of that index.
     """
 
     graph: Graph
@@ -41,6 +43,7 @@ class Build(msgspec.Struct, frozen=True):
     build_args: Mapping[str, str]
     proxies: tuple[str, ...]
     created: str
+    platform: Platform
     source: Callable[[int, str, Span], int]
 
     def context(self) -> int:
@@ -115,6 +118,12 @@ class Stage:
     def config(self) -> ContainerConfig:
         """The container's part of the configuration."""
         return self.image.config
+
+    @property
+    def foreign(self) -> str:
+        """The platform of the stage's programs, empty where it is the one that is built on."""
+        own = self.image.platform.normalised()
+        return "" if own == self.build.platform else str(own)
 
     @property
     def directory(self) -> str:

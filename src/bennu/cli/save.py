@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from bennu.cli.command import Arguments, Command, operand, option
 from bennu.cli.context import Context
 
 if TYPE_CHECKING:
-    from bennu.store.archive_writer import Selection
+    from bennu.digest import Digest
+    from bennu.store.archive_writer import Group, Selection
     from bennu.wiring import Store
 
 COMMAND = Command(
@@ -39,6 +36,7 @@ COMMAND = Command(
 def run(args: Arguments, context: Context) -> int:
     """Look every image up first, then write."""
     from bennu.errors import Usage
+    from bennu.host import files
     from bennu.store.archive_writer import write_archive
     from bennu.wiring import Store
 
@@ -51,7 +49,7 @@ def run(args: Arguments, context: Context) -> int:
             write_archive(store.images, selections, context.stdout.buffer)
             context.stdout.buffer.flush()
         else:
-            with _written(Path(args.output)) as sink:
+            with files.replacing(Path(args.output)) as sink:
                 write_archive(store.images, selections, sink)
     return 0
 
@@ -66,22 +64,9 @@ def _selection(store: Store, text: str) -> Selection:
     with suppress(Invalid):
         reference = parse_reference(text).tagged()
         if reference.name in image.names:
-            return Selection(image, (reference,), image.indexed.get(reference.name))
-    return Selection(image, (), store.images.find_index(text))
+            return Selection(image, (reference,), _group(store, image.indexed.get(reference.name)))
+    return Selection(image, (), _group(store, store.images.find_index(text)))
 
 
-@contextmanager
-def _written(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name when the block ends well; a pipe or device is written to directly."""
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        with path.open("wb") as sink:
-            yield sink
-        return
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        with open(temporary, "xb") as sink:
-            yield sink
-        os.rename(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+def _group(store: Store, index: Digest | None) -> Group | None:
+    return None if index is None else store.images.indexes.group(index)

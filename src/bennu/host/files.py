@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import IO, Final, NoReturn
 
 from bennu.host import syscalls
 
@@ -40,6 +40,25 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = 
         raise
     if durable:
         sync_directory(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name when the block ends well, in place of another; a pipe or device is written to
+    directly.
+    """
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        with path.open("wb") as sink:
+            yield sink
+        return
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    try:
+        with open(temporary, "xb") as sink:
+            yield sink
+        os.rename(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 def sync_directory(path: Path) -> None:

@@ -20,6 +20,7 @@ from bennu.oci.document import encode
 from bennu.oci.manifest import Index, new_index, parse_index, parse_manifest
 from bennu.oci.platform import Platform, fit
 from bennu.oci.reference import Reference
+from bennu.store.archive_writer import Group
 from bennu.store.database import Database
 from bennu.store.images import Image, Images
 
@@ -100,6 +101,11 @@ class Indexes:
         """Every index."""
         rows = self._database.query("SELECT * FROM indexes ORDER BY added DESC, digest")
         return [self._index(Digest(row["digest"]), Digest(row["preferred"]), row["added"]) for row in rows]
+
+    def group(self, digest: Digest) -> Group:
+        """An index to be written with its images."""
+        data, _ = self.read(digest)
+        return Group.of(data, [self._images.get(manifest) for manifest in self.get(digest).images])
 
     def hidden(self) -> frozenset[Digest]:
         """The images that stand behind another one of their index, the one that this host runs."""

@@ -45,6 +45,7 @@ CHANGES: dict[str, tuple[Step, object]] = {
     "Run.script": (RUN, None),
     "Run.mounts": (RUN, MOUNTS[:-1]),
     "Run.security": (RUN, "insecure"),
+    "Run.platform": (RUN, "linux/arm64"),
     "Run.around": (RUN, Surroundings()),
     "Copy.sources": (COPY, COPY.sources[::-1]),
     "Copy.destination": (COPY, "/y"),

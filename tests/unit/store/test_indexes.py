@@ -53,7 +53,9 @@ class World:
 
     def archive(self, text, **options):
         image = self.images.resolve(text)
-        selection = Selection(image, (parse_name(text),), self.images.find_index(text))
+        index = self.images.find_index(text)
+        group = None if index is None else self.images.indexes.group(index)
+        selection = Selection(image, (parse_name(text),), group)
         sink = io.BytesIO()
         write_archive(self.images, [selection], sink, **options)
         return sink.getvalue()
