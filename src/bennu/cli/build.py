@@ -41,6 +41,8 @@ def run(args: Arguments, context: Context) -> int:
 
 
 def _run(args: Arguments, context: Context) -> int:
+    from bennu.build.outputs import STDOUT
+    from bennu.cli.build_outputs import write_about
     from bennu.cli.build_progress import watched
     from bennu.cli.build_request import request
     from bennu.cli.build_summary import summary
@@ -55,13 +57,19 @@ def _run(args: Arguments, context: Context) -> int:
         return called(name, wanted, context, as_json=as_json)
     with Runtime(context.settings) as runtime, watched("quiet" if args.quiet else args.progress, context) as listener:
         built = runtime.builder.build(wanted, listener)
-    if args.iidfile:
-        with open(args.iidfile, "w", encoding="utf-8") as file:
-            file.write(built.image.id)
+    write_about(built, args)
+    is_taken = any(output.dest == STDOUT for output in wanted.outputs)
+    if is_taken and wanted.stdout is not None:
+        wanted.stdout.flush()
     if args.quiet:
-        context.print(built.image.id)
+        if built.exported.id is not None and not is_taken:
+            context.print(built.exported.id)
     elif args.progress != "quiet":
         summary(built, time.monotonic() - started, context)
+    if wanted.verify:
+        from bennu.cli.build_verified import report
+
+        return report(built.verified, context)
     return 0
 
 

@@ -50,6 +50,7 @@ STEPS: tuple[Arg, ...] = (
         "--no-cache-filter", metavar="STAGE", dest="fresh_stages", help="Run the steps of this stage again",
         repeatable=True, convert=listed,
     ),
+    switch("--verify", help="Then run every step again and compare: is what the cache has what the steps leave?"),
 )  # fmt: skip
 """What the steps get, and which of them run."""
 
@@ -77,8 +78,24 @@ SANDBOX: tuple[Arg, ...] = (
 RESULT: tuple[Arg, ...] = (
     option("-t", "--tag", metavar="NAME", dest="tags", help="Name the image", repeatable=True, complete="image"),
     option("--label", metavar="K=V", dest="labels", help="Add a label", repeatable=True, convert=assignment),
+    option(
+        "--annotation", metavar="[LEVEL:]K=V", dest="annotations", repeatable=True,
+        help="Annotate the manifest, or LEVEL: index, manifest-descriptor, index-descriptor, manifest[PLATFORM]",
+    ),
+    option(
+        "-o", "--output", metavar="OUTPUT", dest="outputs", repeatable=True, complete="file",
+        help="Where the result goes: a directory, - for a tar, or type=image|local|tar|oci|docker[,dest=PATH]",
+    ),
+    switch("--load", help="Make an image of the store, besides other outputs; done anyhow where there are none"),
+    option(
+        "--platform", metavar="OS/ARCH", dest="platforms", help="Build for it; several make an index", repeatable=True,
+    ),
+    switch("--squash", help="Make one layer of all that the build puts upon its base"),
     option("--iidfile", metavar="FILE", help="Write the image's ID to a file", complete="file"),
-)
+    option(
+        "--metadata-file", metavar="FILE", help="Write what became of the result to a file, as JSON", complete="file"
+    ),
+)  # fmt: skip
 """What becomes of the result."""
 
 SHOWN: tuple[Arg, ...] = (
@@ -100,4 +117,16 @@ CALLS: tuple[Arg, ...] = (
 )  # fmt: skip
 """What is done instead of a build."""
 
-FLAGS: tuple[Arg, ...] = (*SOURCE, *SERVICES, *RESULT, *STEPS, *SANDBOX, *SHOWN, *CALLS)
+REFUSED: tuple[Arg, ...] = (
+    switch("--pull", help="Refused: there is no client of registries yet"),
+    switch("--push", help="Refused: there is no client of registries yet"),
+    option("--provenance", metavar="WORD", help="false is taken; no attestations are made"),
+    option("--sbom", metavar="WORD", help="false is taken; no attestations are made"),
+    option("--attest", metavar="WORD", help="Refused: no attestations are made", repeatable=True, hidden=True),
+    option("--cache-from", metavar="CACHE", help="Refused: the cache is the store's", repeatable=True, hidden=True),
+    option("--cache-to", metavar="CACHE", help="Refused: the cache is the store's", repeatable=True, hidden=True),
+    option("--builder", metavar="NAME", help="Refused: there is one builder", hidden=True),
+)
+"""What Docker's command line has, to be refused by name (``build_outputs.refuse``); its ways to say no are taken."""
+
+FLAGS: tuple[Arg, ...] = (*SOURCE, *SERVICES, *RESULT, *STEPS, *SANDBOX, *SHOWN, *CALLS, *REFUSED)

@@ -22,7 +22,9 @@ def request(args: Arguments, context: Context) -> BuildRequest:
 
     import msgspec
 
+    from bennu.build.annotations import parse_annotation
     from bennu.build.origins import Directory, parse_named
+    from bennu.cli.build_outputs import outputs, platforms
     from bennu.oci.reference import parse_name
 
     file = next(iter(args.files), None)
@@ -38,6 +40,11 @@ def request(args: Arguments, context: Context) -> BuildRequest:
         text=text,
         names=tuple(parse_name(tag) for tag in args.tags),
         target=args.target,
+        platforms=platforms(args.platforms),
+        outputs=outputs(args, context),
+        annotations=tuple(each for word in args.annotations for each in parse_annotation(word)),
+        squash=args.squash,
+        stdout=getattr(context.stdout, "buffer", None),  # a stream of text alone has none
     )
 
 
@@ -57,6 +64,7 @@ def common(args: Arguments, context: Context) -> BuildRequest:
         around=_surroundings(args),
         allowed=args.allowed,
         grants=_grants(args, context),
+        verify=args.verify,
     )
 
 

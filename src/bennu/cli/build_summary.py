@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bennu.cli.human import clock, size
 from bennu.cli.output import printable
+from bennu.oci.reference import parse_reference
 
 if TYPE_CHECKING:
     from bennu.build.request import Built
@@ -18,12 +19,23 @@ def summary(built: Built, seconds: float, context: Context, *, of: str = "") -> 
     """Say it on standard error. ``of`` names the services that the image is for."""
     for line in _in_short(built.warnings):
         context.say(line)
-    image = built.image
-    name = f"{image.shown} {image.id[:19]}" if image.names else image.id[:19]
     context.say(
-        f"{f'{of}: ' if of else ''}{name}: {counted(len(image.layers), 'layer')}, {size(image.size_bytes)}; "
+        f"{f'{of}: ' if of else ''}{_became(built)}"
         f"{counted(built.steps, 'step')}, {built.steps - built.ran} from the cache, in {clock(seconds)}"
     )
+
+
+def _became(built: Built) -> str:
+    """The image, or the images of an index; nothing for outputs that are none."""
+    exported = built.exported
+    if exported.id is None:
+        return ""
+    image = exported.images[0]
+    shown = f"{parse_reference(exported.names[0]).familiar} " if exported.names else ""
+    if exported.id != image.id:
+        platforms = ", ".join(str(each.config.platform.normalised()) for each in exported.images)
+        return f"{shown}{exported.id[:19]}: an image for each of {platforms}; "
+    return f"{shown}{exported.id[:19]}: {counted(len(image.layers), 'layer')}, {size(image.size_bytes)}; "
 
 
 def _in_short(warnings: Sequence[Warning]) -> Iterator[str]:
