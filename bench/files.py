@@ -1,12 +1,12 @@
 """Builds of many files and of big ones against Docker's: COPY of 20,000 files and of 1 GiB, a RUN that writes 1 GiB.
 
-    python bench/files.py --place DIRECTORY [--rounds N] [--docker 'docker --host unix:///path'] [CASE...]
+    python bench/files.py [--place DIRECTORY] [--rounds N] [--docker 'docker --host unix:///path'] [CASE...]
 
-Such figures are those of the file system as much as of the builder: ``--place`` lies on the same one as Docker's data
-directory, which is a fresh one (loop-mounted, or a tmpfs) for anything worth quoting. Everything of bennu's and the
-contexts go there; a Docker behind another root has to see it. Both take turns; a row is the ratio of the medians. For
-bennu the CPU time of each kind of build and its highest resident memory are printed too. Cases: files, large, write;
-all of them without any. Needs root.
+Such figures are those of the file system as much as of the builder: ``--place`` (else the temporary directory) lies on
+the same one as Docker's data, a fresh one (loop-mounted, or a tmpfs) for anything worth quoting. Everything of bennu's
+and the contexts go there; a Docker behind another root has to see it. Both take turns; a row is the ratio of the
+medians. For bennu the CPU time of each kind of build and its highest resident memory are printed too. Cases: files,
+large, write; all of them without any. Needs root.
 
 *cold*: no record of a step and no digest of a file is left: bennu has a new root, Docker's build cache is emptied.
 """
@@ -40,7 +40,7 @@ WRITE = "dd if=/dev/zero bs=1M count=1024 2>/dev/null | tr '\\000' 'x' > /blob"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--place", type=Path, required=True)
+    parser.add_argument("--place", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--docker", default="docker", help="the command; empty for none")
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], metavar="CASE")
