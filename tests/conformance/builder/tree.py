@@ -2,7 +2,8 @@
 
 A tree comes out of an image's layers (``of_layers``: what Docker saves) or from a directory (``of_directory``: what
 bennu mounts). ``changes`` leaves only what differs from the tree that the build began with. A time is told where it is
-before 2020, which only copied times are: what a build makes is as old as the build.
+before 2020, which only copied times are: what a build makes is as old as the build. A directory's time is told nowhere:
+whatever is done in it changes that.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Entry:
         if self.content:
             words.append(self.content)
         words += [f"{key}={value.hex()}" for key, value in sorted(self.xattrs.items())]
-        if self.mtime < OLD:
+        if self.mtime < OLD and self.kind != "dir":
             words.append(f"@{self.mtime:.9f}".rstrip("0").rstrip("."))
         words += [f"= {other}" for other in others]
         return " ".join(words)
