@@ -20,6 +20,7 @@ from typing import IO, Final, Self
 
 from bennu.digest import finish
 from bennu.errors import Corrupt, Unsupported
+from bennu.store import tar_sparse
 from bennu.store.base import LayerInfo
 from bennu.store.tar import BLOCK, DIRECTORY, HARD_LINK, REGULAR, XATTR, Member
 
@@ -50,6 +51,7 @@ class TarReader:
         self._left = 0
         self._padding = 0
         self._defaults: dict[bytes, bytes] = {}
+        self._sparse: tuple[tar_sparse.Places, int] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -64,11 +66,15 @@ class TarReader:
             if kind in {b"x", b"g", b"L", b"K"}:
                 self._extension(block, kind, extended)
                 continue
-            member = _member(block, kind, self._defaults | extended if self._defaults else extended)
-            if extended:
-                extended = {}
+            fields = self._defaults | extended if self._defaults else extended
+            member = _member(block, kind, fields)
             self._left = member.size_bytes
             self._padding = -member.size_bytes % BLOCK
+            self._sparse = None
+            if extended:
+                if any(key.startswith(tar_sparse.PREFIX) for key in fields):
+                    self._scatter(member, fields)
+                extended = {}
             if member.kind in _KNOWN:
                 yield member
             elif kind != b"V":  # a volume's label is nothing of its content
@@ -81,10 +87,32 @@ class TarReader:
             except _CutOff:  # what some tools leave out behind the last member
                 return
 
+    def _scatter(self, member: Member, fields: dict[bytes, bytes]) -> None:
+        """Find out where the data of a sparse file belong."""
+        size = tar_sparse.real_size(fields)
+        try:
+            found, used = tar_sparse.places(fields, size, member.size_bytes, self._take)
+        except EOFError as error:
+            raise _CutOff("layer is cut off in the middle") from error
+        self._left -= used
+        member.size_bytes = size
+        self._sparse = (found, size)
+
     def copy(self, fd: int) -> None:
-        """Write the content of the member at hand to a file."""
-        while self._left:
-            end = self._at + self._left
+        """Write the content of the member at hand to a file, whose holes stay holes."""
+        if self._sparse is None:
+            self._copy(fd, self._left)
+            return
+        found, size = self._sparse
+        for offset, length in found:
+            os.lseek(fd, offset, os.SEEK_SET)
+            self._copy(fd, length)
+        os.ftruncate(fd, size)
+
+    def _copy(self, fd: int, size: int) -> None:
+        last = self._left - size
+        while self._left > last:
+            end = self._at + self._left - last
             if self._at == 0 and end >= len(self._chunk):
                 data: bytes | memoryview = self._chunk
             else:
@@ -93,7 +121,7 @@ class TarReader:
             self._left -= len(data)
             while data:
                 data = data[os.write(fd, data) :]
-            if self._left:
+            if self._left > last:
                 self._more()
 
     def end(self) -> LayerInfo:
@@ -287,9 +315,8 @@ def _extend(member: Member, extended: dict[bytes, bytes]) -> None:
         if key.startswith(XATTR):
             member.xattrs = member.xattrs or {}
             member.xattrs[key[len(XATTR) :]] = value
-        elif key.startswith(b"GNU.sparse."):
-            name = os.fsdecode(extended.get(b"GNU.sparse.name", member.name))
-            raise Unsupported(f"layer entry {name!r} is a sparse file, which bennu does not unpack")
+        elif key == tar_sparse.NAME:
+            member.name = value
 
 
 def _bound(member: Member) -> None:
@@ -329,6 +356,10 @@ def _records(data: bytes) -> dict[bytes, bytes]:
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not equals:
             raise Corrupt("layer has a malformed extended header")
-        records[key] = value
+        if key in tar_sparse.REPEATED:
+            before = records.get(tar_sparse.MAP)
+            records[tar_sparse.MAP] = value if before is None else before + b"," + value
+        else:
+            records[key] = value
         at = end
     return records

@@ -262,7 +262,7 @@ SPARSE = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
         (damaged(_156=b"L", _124=b"00000004000\0"), Corrupt, "cut off"),
         (archive(Member(b"f", b"x", 0, 0, 0, 0, 0)), None, ""),
         (encode(Member(b"f", b"x", 0, 0, 0, len(SPARSE), 0)) + SPARSE + padding(len(SPARSE)) + archive(
-            Member(b"f", REGULAR, 0, 0, 0, 0, 0)), Unsupported, "sparse"),
+            Member(b"f", REGULAR, 0, 0, 0, 0, 0)), Corrupt, "malformed number of a sparse file"),
         (encode(Member(b"f", b"x", 0, 0, 0, 9, 0)) + b"9 nothing" + padding(9), Corrupt, "malformed extended"),
         (encode(Member(b"f", b"x", 0, 0, 0, 9, 0)) + b"99 a=bcd\n" + padding(9), Corrupt, "malformed extended"),
         (encode(Member(b"f", b"x", 0, 0, 0, 9, 0)) + b"0 a=bcde\n" + padding(9), Corrupt, "malformed extended"),
