@@ -21,7 +21,7 @@ from bennu.build.contexts import DOCKERFILE, Contexts
 from bennu.build.emulation import check_runs
 from bennu.build.executor import StepExecutor
 from bennu.build.exported import Exported
-from bennu.build.exporting import Exporter, Result
+from bennu.build.exporting import Exporter, Result, check_places
 from bennu.build.finishing import finished
 from bennu.build.graph import Lowered
 from bennu.build.lowering import lower
@@ -86,6 +86,7 @@ class Builder:
             reading = self._read(request, contexts)
             remarks = reading.accepted_warnings()
             lowered = self._lower(reading.dockerfile, request)
+            check_places(request.outputs)
             check_annotations(request.outputs, request.annotations, has_index=request.has_index)
             steps = lowered[0].graph
             needed = frozenset[int]().union(*(steps.steps(each.result) for each in lowered))

@@ -42,6 +42,19 @@ class Result(msgspec.Struct, frozen=True):
     config: ImageConfig
 
 
+def check_places(outputs: Sequence[Output]) -> None:
+    """``Usage`` for outputs that could not be written where they are to go, before anything is built."""
+    for output in outputs:
+        place = Path(output.dest)
+        if not output.dest or output.dest == STDOUT:
+            continue
+        is_directory = output.kind == "local" or not output.is_archive
+        if is_directory and place.exists() and not place.is_dir():
+            raise Usage(f"output {output.dest!r} is a file, not a directory", "type=tar writes a file")
+        if not is_directory and place.is_dir():
+            raise Usage(f"output {output.dest!r} is a directory", f"name a file in it, {output.dest}/image.tar")
+
+
 class Exporter:
     """Writes the outputs of one build. ``stdout`` is where an output without a path goes."""
 
@@ -129,8 +142,6 @@ class Exporter:
     def _opened(self, output: Output) -> AbstractContextManager[IO[bytes]]:
         if output.dest != STDOUT:
             place = Path(output.dest)
-            if place.is_dir():
-                raise Usage(f"output {output.dest!r} is a directory", f"name a file in it, {output.dest}/image.tar")
             place.parent.mkdir(parents=True, exist_ok=True)
             return files.replacing(place)
         if self._stdout is None:
@@ -142,8 +153,6 @@ class Exporter:
             from bennu.build.local_export import export_tree
 
             place = Path(output.dest)
-            if place.exists() and not place.is_dir():
-                raise Usage(f"output {output.dest!r} is a file, not a directory", "type=tar writes a file")
             self._seen(results, lambda root: export_tree(root, place), splits=splits)
             return
         from bennu.store.tar_output import TarOutput

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bennu.build.graph import Surroundings
-    from bennu.build.origins import Origin
+    from bennu.build.origins import NamedOrigin, Origin
     from bennu.build.request import BuildRequest
     from bennu.build.secrets import Grants
 
@@ -23,7 +23,7 @@ def request(args: Arguments, context: Context) -> BuildRequest:
     import msgspec
 
     from bennu.build.annotations import parse_annotation
-    from bennu.build.origins import Directory, parse_named
+    from bennu.build.origins import Directory
     from bennu.cli.build_outputs import outputs, platforms
     from bennu.oci.reference import parse_name
 
@@ -35,7 +35,7 @@ def request(args: Arguments, context: Context) -> BuildRequest:
     return msgspec.structs.replace(
         common(args, context),
         context=origin,
-        contexts=dict(parse_named(word) for word in args.build_contexts),
+        contexts=_named(args),
         dockerfile=dockerfile,
         text=text,
         names=tuple(parse_name(tag) for tag in args.tags),
@@ -46,6 +46,20 @@ def request(args: Arguments, context: Context) -> BuildRequest:
         squash=args.squash,
         stdout=getattr(context.stdout, "buffer", None),  # a stream of text alone has none
     )
+
+
+def _named(args: Arguments) -> dict[str, NamedOrigin]:
+    """The named contexts; ``NotFound`` for a directory that is not there, used or not."""
+    from pathlib import Path
+
+    from bennu.build.origins import Directory, parse_named
+    from bennu.errors import NotFound
+
+    found = dict(parse_named(word) for word in args.build_contexts)
+    for name, origin in found.items():
+        if isinstance(origin, Directory) and not Path(origin.path).is_dir():
+            raise NotFound(f"--build-context {name}={origin.path}: {origin.path!r} is not a directory")
+    return found
 
 
 def common(args: Arguments, context: Context) -> BuildRequest:
