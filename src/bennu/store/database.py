@@ -85,10 +85,15 @@ class Database:
             ) from error
         try:
             yield
-        except BaseException:
-            connection.execute("ROLLBACK")
+            connection.execute("COMMIT")
+        except BaseException as error:
+            if connection.in_transaction:  # a full disk has ended it already
+                connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+                raise Unavailable(
+                    f"database {str(self.path)!r}: the disk is full", "`bennu gc` removes what nothing needs"
+                ) from error
             raise
-        connection.execute("COMMIT")
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
