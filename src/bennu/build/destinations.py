@@ -39,19 +39,24 @@ def owner_named(spec: str, root: Path, say: Say) -> tuple[int, int]:
     if user.isdigit() and int(user) > GREATEST_ID:
         say(f"user {user} is beyond {GREATEST_ID}: root is taken instead")
         user = "0"
-    try:
-        found = resolve_user(user, passwd, group)
-    except NotFound as error:
-        say(f"{error.message}: root is taken instead")
-        found = resolve_user("0", "", "")
-    own = found.uid if user.isdigit() else found.gid
+    if user.isdigit():  # a number is itself, whoever has it for a name
+        uid = own = int(user)
+    else:
+        try:
+            found = resolve_user(user, passwd, group)
+        except NotFound as error:
+            say(f"{error.message}: root is taken instead")
+            found = resolve_user("0", "", "")
+        uid, own = found.uid, found.gid
     if not group_name:
-        return found.uid, 0 if colon else own
+        return uid, 0 if colon else own
+    if group_name.isdigit() and int(group_name) <= GREATEST_ID:
+        return uid, int(group_name)
     try:
-        return found.uid, resolve_user(f"0:{group_name}", passwd, group).gid
+        return uid, resolve_user(f"0:{group_name}", passwd, group).gid
     except NotFound as error:
         say(f"{error.message}: {own} is taken instead")
-        return found.uid, own
+        return uid, own
 
 
 def resolved(root: int, path: str) -> str:

@@ -76,8 +76,8 @@ def _is_number(text: str) -> bool:
 def _passwd(text: str) -> Iterator[tuple[str, int, int, str]]:
     for line in text.splitlines():
         fields = line.split(":")
-        if len(fields) >= 6 and _is_number(fields[2]) and _is_number(fields[3]):
-            yield fields[0], int(fields[2]), int(fields[3]), fields[5]
+        if len(fields) >= 4 and _is_number(fields[2]) and _is_number(fields[3]):
+            yield fields[0], int(fields[2]), int(fields[3]), fields[5] if len(fields) > 5 else ""
 
 
 def _groups(text: str) -> Iterator[tuple[str, int, tuple[str, ...]]]:
