@@ -31,7 +31,7 @@ from bennu.build.mounts import AgentMount, BindMount, CacheMount, Look, Mount, S
 from bennu.digest import Digest
 from bennu.dockerfile.mounts import Sharing
 
-FORMAT: Final = "5"
+FORMAT: Final = "6"
 """Changed whenever a step's implementation may leave another tree for the same fields."""
 
 _OCTAL: Final = re.compile("[0-7]+", re.ASCII)
