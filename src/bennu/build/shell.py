@@ -68,7 +68,10 @@ class FailedShell:
             ) as sandboxed:
                 term = (f"TERM={environ['TERM']}",) if terminal and "TERM" in environ else ()
                 process = msgspec.structs.replace(
-                    sandboxed.process, args=arguments, env=(*sandboxed.process.env, *term), terminal=terminal
+                    sandboxed.process,
+                    args=arguments,
+                    env=(*sandboxed.process.env, *term),
+                    terminal=terminal,
                 )
                 return run_once(
                     self._settings,

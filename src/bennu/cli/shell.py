@@ -82,7 +82,7 @@ def _in_image(args: Arguments, context: Context, runtime: Runtime) -> int:
 
 
 def _in_failed(args: Arguments, context: Context, runtime: Runtime) -> int:
-    from bennu.host.terminal import deferred, restored
+    from bennu.host.terminal import deferred
 
     failed = runtime.failures.get(args.what)
     terminal = _has_terminal(context)
@@ -90,7 +90,7 @@ def _in_failed(args: Arguments, context: Context, runtime: Runtime) -> int:
         _introduce(failed, context)
     script = b"" if terminal or args.command is not None else context.stdin.buffer.read()
     cancel = threading.Event()
-    with restored(context.stdin if terminal else None), deferred(cancel.set):
+    with deferred(cancel.set):
         return runtime.failed_shell.run(
             failed,
             args.command,

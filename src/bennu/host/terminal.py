@@ -14,7 +14,7 @@ import threading
 import tty
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 DEADLY: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -49,21 +49,6 @@ def raw(fd: int) -> Iterator[None]:
     finally:
         with suppress(termios.error):  # it was closed
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
-
-
-@contextmanager
-def restored(stream: IO[str] | None) -> Iterator[None]:
-    """The terminal's settings are as they were when the block ends, whoever changed them. Nothing where it is none."""
-    try:
-        before = None if stream is None else termios.tcgetattr(stream)
-    except termios.error:
-        before = None
-    try:
-        yield
-    finally:
-        if stream is not None and before is not None:
-            with suppress(termios.error):  # it was closed
-                termios.tcsetattr(stream, termios.TCSADRAIN, before)
 
 
 @contextmanager
