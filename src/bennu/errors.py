@@ -105,7 +105,10 @@ class Corrupt(BennuError):
 
 
 class Failed(BennuError):
-    """A command ran and failed. ``status`` is its exit status (128+n for signal n), ``tail`` its last output lines."""
+    """A command ran and failed. ``status`` is its exit status (128+n for signal n), ``tail`` its last output lines.
+
+    ``source`` is what somebody's file says of it, which may be several lines, the first of them the file's ``line``.
+    """
 
     def __init__(
         self,
@@ -115,11 +118,15 @@ class Failed(BennuError):
         command: tuple[str, ...] = (),
         status: int = 1,
         tail: tuple[str, ...] = (),
+        source: str = "",
+        line: int | None = None,
     ) -> None:
         super().__init__(message, hint)
         self.command = command
         self.status = status
         self.tail = tail
+        self.source = source
+        self.line = line
 
 
 STATUS: Final[dict[type[BennuError], Status]] = {

@@ -33,6 +33,7 @@ from bennu.store.base import ActiveSnapshot, CommittedSnapshot
 from bennu.store.snapshots import Snapshots
 
 TAIL_LINES: Final = 20
+LABEL_CHARACTERS: Final = 72
 CANCELLED: Final = 137
 LOOPBACK: Final = "127.0.0.1"
 _OWNER: Final = "build-"
@@ -245,9 +246,16 @@ class _Tail:
 
 def failure(vertex: Vertex, step: Run, status: int, tail: tuple[str, ...]) -> Failed:
     """The error of a RUN that failed: where it stands, what ran, how it ended, its last lines."""
-    where = "" if vertex.span is None else f"{vertex.span.file}:{vertex.span.line}:{vertex.span.column}: "
+    span = vertex.span
+    label = " ".join(vertex.label.split())
+    label = label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
     return Failed(
-        f"{where}{vertex.label} ended with exit status {status}", command=step.arguments, status=status, tail=tail
+        f"{'' if span is None else f'{span.file}:{span.line}:{span.column}: '}{label} ended with exit status {status}",
+        command=step.arguments,
+        status=status,
+        tail=tail,
+        source="" if span is None else span.text,
+        line=None if span is None else span.line,
     )
 
 

@@ -22,14 +22,16 @@ COMMAND = Command(
     description=(
         "One line a step, those that would be removed first at the top. A shared step is one that an image or a "
         "container stands on: its bytes are theirs, and to forget it would free nothing. A superseded one was run "
-        "again since. The cache keeps itself below a limit: 20 GB, or a quarter of the file system where that is less, "
-        "or what BENNU_BUILD_CACHE_LIMIT says (20GB, 512MiB, 10%, none)."
+        "again since, a failed one can be looked into with `bennu shell --failed`. The cache keeps itself below a "
+        "limit: 20 GB, or a quarter of the file system where that is less, or what BENNU_BUILD_CACHE_LIMIT says "
+        "(20GB, 512MiB, 10%, none)."
     ),
     examples=(("bennu builder du --format json", "one object a line, for a script"),),
 )
 
 COLUMNS = (
     Column("ID", "ID"),
+    Column("TYPE", "Type"),
     Column("STEP", "Step"),
     Column("SIZE", "Size"),
     Column("CREATED", "CreatedSince"),

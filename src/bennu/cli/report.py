@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bennu.cli.build_screen import visible
 from bennu.cli.excerpt import Paint, Place, line_of, rendered
 from bennu.cli.output import printable
 from bennu.errors import BennuError, Failed, Invalid, InvalidMany
 
 _RED, _BLUE, _DIM, _BOLD, _END = "\x1b[31;1m", "\x1b[34m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+SOURCE_LINES = 12
 LOG_COLUMNS = 120
 """Where there is no terminal whose width counts."""
 
@@ -39,10 +41,20 @@ def _lines(error: BennuError, paint_as: Paint, columns: int) -> Iterator[str]:
     if isinstance(error, Invalid) and error.excerpt is not None:
         yield from rendered(Place(error.excerpt, error.line, error.column), paint_as, columns)
     if isinstance(error, Failed):
+        yield from _source(error, paint_as, columns)
         for line in error.tail:
-            yield f"  {paint_as('|', _DIM)} {line}"
+            yield f"  {paint_as('|', _DIM)} {visible(line.encode(errors='replace'))}"
     if error.hint:
         yield f"{paint_as('hint:', _BLUE)} {error.hint}"
+
+
+def _source(error: Failed, paint_as: Paint, columns: int) -> Iterator[str]:
+    """What failed as the file has it, as far as it is not too long."""
+    lines = error.source.splitlines()
+    for number, text in enumerate(lines[:SOURCE_LINES]):
+        yield from rendered(Place(text, None if error.line is None else error.line + number, None), paint_as, columns)
+    if len(lines) > SOURCE_LINES:
+        yield f"  {paint_as(f'... {len(lines) - SOURCE_LINES} more lines', _DIM)}"
 
 
 def complete(error: BennuError) -> None:

@@ -45,7 +45,7 @@ def test_what_there_is_and_the_limit_are_listed(root):
     status, out, _ = said(root, "du", BENNU_BUILD_CACHE_LIMIT="1GB")
     lines = out.splitlines()
     assert status == 0
-    assert lines[0].split() == ["ID", "STEP", "SIZE", "CREATED", "LAST", "USED", "SHARED", "RECLAIMABLE"]
+    assert lines[0].split() == ["ID", "TYPE", "STEP", "SIZE", "CREATED", "LAST", "USED", "SHARED", "RECLAIMABLE"]
     assert ["[1/3] COPY a / b" in lines[1], "[3/3] RUN two" in lines[2], "[2/3] RUN one" in lines[3]] == [True] * 3
     assert lines[-1].startswith("Total:")
     assert lines[-1].endswith(" of 1GB")
