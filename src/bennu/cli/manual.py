@@ -24,6 +24,7 @@ STATUSES = (
 VARIABLES = (
     ("BENNU_ROOT", "the state directory; /var/lib/bennu for root, an XDG directory otherwise"),
     ("BENNU_RUNTIME", "the OCI runtime, crun or runc; both are probed if it is not set"),
+    ("BENNU_BUILD_CACHE_LIMIT", "what the build cache may take: 20GB, 10%, none; see docs/building.md"),
     ("BENNU_DEBUG", "show the traceback of an error"),
     ("COMPOSE_FILE, COMPOSE_PROJECT_NAME", "as for docker compose"),
     ("NO_COLOR", "no colours, whatever its value"),
