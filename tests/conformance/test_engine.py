@@ -88,7 +88,7 @@ def test_a_test_server_comes_first(world):
     world.do(AwaitReady(set=new.id, timeout_seconds=60, first=1))
     assert world.states(new.id) == ["running"]
     world.do(Validate(set=new.id, validations=answers("2")))
-    with pytest.raises(Failed, match="validation 1 of 1 .*was answered 200"):
+    with pytest.raises(Failed, match=r"validation 1 of 1 .*was answered 200"):
         world.do(Validate(set=new.id, validations=answers("1")))
     assert world.fetch("web") == "1"
     world.ready(new)
