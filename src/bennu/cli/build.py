@@ -66,6 +66,8 @@ def _run(args: Arguments, context: Context) -> int:
             context.print(built.exported.id)
     elif args.progress != "quiet":
         summary(built, time.monotonic() - started, context)
+        if 0 < built.ran < built.steps - 1 and context.is_coloured(context.stderr):
+            context.say("`bennu why` says why they ran" if built.ran > 1 else "`bennu why` says why it ran")
     if wanted.verify:
         from bennu.cli.build_verified import report
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bennu.compose.model import Project
     from bennu.deploy.images import Wanted
 
-ONE_IMAGE = frozenset({"target"})
+ONE_IMAGE = frozenset({"target", "verify"})
 
 
 def run_services(args: Arguments, context: Context) -> int:
