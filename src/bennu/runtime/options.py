@@ -60,7 +60,8 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ``env`` items are ``K=V`` (it replaces the image's value) or ``K`` (it removes it). ``network``: ``none``, ``host``,
     a network's name, ``container:ID`` for that of another container (all of its ID), None for the default one.
     ``hosts_file``: a file that all replicas of a project share, mounted as /etc/hosts. ``interactive``: standard input
-    stays open. ``attended``: ``run`` waits for it and removes it itself where ``auto_remove`` is set. ``log_bytes`` is the size at which the log is rotated.
+    stays open. ``attended``: ``run`` waits for it and removes it itself where ``auto_remove`` is set. ``log_bytes`` is
+    the size at which the log is rotated.
     """
 
     command: tuple[str, ...] | None = None

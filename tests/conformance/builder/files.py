@@ -62,6 +62,7 @@ class Hard:
     """Another name of a file that stands before it."""
 
     target: str
+    mtime: float = field(default=0, repr=False)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def archive(entries: tuple[tuple[str, Node], ...], form: int = tarfile.PAX_FORMA
 
 def _fill(info: tarfile.TarInfo, node: Node) -> bytes:
     if isinstance(node, Hard):
-        info.type, info.linkname = tarfile.LNKTYPE, node.target
+        info.type, info.linkname, info.mtime = tarfile.LNKTYPE, node.target, node.mtime
         return b""
     if isinstance(node, Tar):
         node = File(node.bytes(), node.mode)
