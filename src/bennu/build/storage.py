@@ -102,9 +102,8 @@ class CacheStorage:
         failed = {each.id: each.label for each in self._failures.walk()}
         used = _latest(catalogue, {record.id: record.used for record in catalogue})
         known = {record.id: record.used for record in catalogue if record.id in labels or record.id in failed}
-        rank: dict[str, float] = dict(
-            _latest(catalogue, {record.id: known.get(record.id, 0.0) for record in catalogue})
-        )
+        latest = _latest(catalogue, {record.id: known.get(record.id, 0.0) for record in catalogue})
+        rank: dict[str, float] = {**latest}
         found = [
             Entry(
                 id=record.id,
