@@ -6,7 +6,6 @@ Paths start at the root of the tree that the files come from. ``records`` stores
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import zlib
@@ -19,6 +18,9 @@ from bennu.build.entries import Entries
 from bennu.build.source import Selection
 
 _LEVEL: Final = 1
+_BATCH: Final = 1000
+_KIND: Final = 0o170000
+_ROOT: Final = (0, 0)
 
 
 class File(msgspec.Struct, frozen=True):
@@ -43,30 +45,39 @@ def listed(selections: Sequence[Selection]) -> bytes:
 
 def _entries(selection: Selection) -> Iterator[tuple[str, int, tuple[int, int], bytes]]:
     start = len(selection.root.rstrip("/")) + 1
+    keeps_owners = selection.keeps_owners
     for item in selection.items:
-        details = io.BytesIO(item.entries.details)
+        details, at = item.entries.details, 0
         for entry in item.entries:
             status = entry.status
             mode = status.st_mode
-            if stat.S_ISDIR(mode) and not entry.target:
-                continue  # its contents are taken, not itself
+            kind = mode & _KIND
             detail = b""
-            if stat.S_ISREG(mode):
-                detail = details.read(Entries.DETAIL_BYTES)
-            elif stat.S_ISLNK(mode):
+            if kind == stat.S_IFREG:
+                detail = bytes(details[at : at + Entries.DETAIL_BYTES])
+                at += Entries.DETAIL_BYTES
+            elif kind == stat.S_IFLNK:
                 detail = os.fsencode(os.readlink(entry.path))
-            owner = (status.st_uid, status.st_gid) if selection.keeps_owners else (0, 0)
-            yield entry.path[start:], mode, owner, detail
+            elif kind == stat.S_IFDIR and not entry.target:
+                continue  # its contents are taken, not itself
+            yield entry.path[start:], mode, (status.st_uid, status.st_gid) if keeps_owners else _ROOT, detail
 
 
 def packed(entries: Iterable[_Row]) -> bytes:
     """A listing as it is stored: rows of path, mode, owner and detail."""
     compressor = zlib.compressobj(_LEVEL)
     data = bytearray()
-    for number, (path, mode, owner, detail) in enumerate(entries):
-        row = b"%s\0%o\0%d:%d\0%s" % (os.fsencode(path), mode, *owner, detail.hex().encode())
-        data += compressor.compress(b"\n\0" + row if number else row)
-    return bytes(data + compressor.flush())
+    heads: dict[tuple[int, tuple[int, int]], bytes] = {}
+    rows: list[bytes] = []
+    for path, mode, owner, detail in entries:
+        head = heads.get((mode, owner))
+        if head is None:
+            head = heads[mode, owner] = b"\0%o\0%d:%d\0" % (mode, *owner)
+        rows.append(os.fsencode(path) + head + detail.hex().encode())
+        if len(rows) == _BATCH:
+            data += compressor.compress(b"\n\0".join(rows) + b"\n\0")
+            rows.clear()
+    return bytes(data + compressor.compress(b"\n\0".join(rows)) + compressor.flush())
 
 
 def unpacked(body: bytes) -> Listing:
