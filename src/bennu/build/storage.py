@@ -103,7 +103,7 @@ class CacheStorage:
         used = _latest(catalogue, {record.id: record.used for record in catalogue})
         known = {record.id: record.used for record in catalogue if record.id in labels or record.id in failed}
         latest = _latest(catalogue, {record.id: known.get(record.id, 0.0) for record in catalogue})
-        rank: dict[str, float] = {**latest}
+        rank = {str(name): used_at for name, used_at in latest.items()}
         found = [
             Entry(
                 id=record.id,
