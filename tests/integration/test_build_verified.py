@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ import pytest
 from bennu.build.trees import in_trees
 from bennu.config import Settings
 from tests.integration.build_world import Builds, Told
-from tests.integration.run_world import World, world
+from tests.integration.run_world import World, eventually, processes_of, world
 from tests.quick_runs import QuickRuntime
 
 pytestmark = pytest.mark.root
@@ -145,3 +148,27 @@ class TestEpochs:
         before = snapshots(builds)
         assert builds.build(TEXT, epoch=EPOCH).image.id == first
         assert snapshots(builds) == before
+
+
+class TestKilled:
+    def test_no_record_of_a_killed_build_is_half_a_result(self, box, builds):
+        """Two builds at once, killed at any moment: what is recorded is whole, and what a clean build gives."""
+        text = TEXT + "".join(f"RUN echo {number} > /srv/{number}\nCOPY site /srv/s{number}/\n" for number in range(4))
+        (builds.context / "Dockerfile").write_text(text)
+        chance = random.Random(5)
+        for _ in range(8):
+            words = ("build", "-q", "--network=none", str(builds.context))
+            both = [box.spawn(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+            for each in both:
+                with suppress(subprocess.TimeoutExpired):
+                    each.wait(chance.uniform(0.1, 0.5))
+                each.kill()
+                each.wait()
+            query = "SELECT steps.label, snapshots.id, state FROM steps LEFT JOIN snapshots ON snapshots.id = snapshot"
+            rows = builds.runtime.database.query(query)
+            for row in rows:
+                assert row["state"] == "committed", row["label"]
+                assert (builds.settings.snapshots / row["id"] / "fs").is_dir(), row["label"]
+        done = box.bennu("build", "-q", "--network=none", "--verify", str(builds.context))
+        assert done.returncode == 0, done.stderr
+        eventually(lambda: not processes_of(box.settings))

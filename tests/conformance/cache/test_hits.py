@@ -37,6 +37,14 @@ OURS: dict[str, tuple[str, list[list[str]]]] = {
         "Docker orders the contents of several sources by their paths; the tree is the same",
         [[]],
     ),
+    "link: what it stands on changed": (
+        "the recorded Docker's storage merges no layers, so --link does nothing there; in BuildKit the layer stays",
+        [["[4/6] RUN echo more; cat /in/a.txt", "[6/6] RUN ls /dir"]],
+    ),
+    "link: what it stands on edited": (
+        "the recorded Docker's storage merges no layers, so --link does nothing there; in BuildKit the layer stays",
+        [["[3/6] COPY a.txt b.txt /in/", "[4/6] RUN cat /in/a.txt", "[6/6] RUN ls /dir"]],
+    ),
 }
 """By case: why the steps that run again differ from Docker's, and which they are."""
 
