@@ -84,7 +84,7 @@ class Builds:
         options = {"network": "none", **options}
         if name := options.pop("name", None):
             options["names"] = (parse_reference(name),)
-        return self.runtime.builder.build(BuildRequest(context=self.context, **options), told or Told())
+        return self.runtime.builder.build(BuildRequest(**{"context": self.context, **options}), told or Told())
 
     def tree(self, dockerfile: str, **options: object) -> dict[str, Node]:
         """The tree of what a Dockerfile builds, by absolute path."""

@@ -221,9 +221,10 @@ class _Lowering:
         """The stages that the target depends on, in the file's order. Checks numbers and cycles of the whole file."""
         edges: dict[int, set[int]] = {}
         for stage in self.dockerfile.stages:
-            base = self._base(stage.index)
+            is_replaced = self._replaced(stage.index) is not None
+            base = None if is_replaced else self._base(stage.index)
             edges[stage.index] = set() if base is None else {base}
-            for reference in _references(stage):
+            for reference in () if is_replaced else _references(stage):
                 source = self._index(reference.name)
                 if source is not None:
                     self._check_exists(source, reference)
@@ -248,6 +249,9 @@ class _Lowering:
         """The stage of that number, lowered now or before."""
         if index not in self.stages:
             stage, triggers = self._begin(index)
+            if self._replaced(index) is not None:
+                self.stages[index] = stage
+                return stage
             for trigger in triggers:
                 stage.is_trigger = True
                 _STEPS[type(trigger)](stage, trigger)
@@ -257,6 +261,11 @@ class _Lowering:
             self.stages[index] = stage
         return self.stages[index]
 
+    def _replaced(self, index: int) -> str | None:
+        """The named context that stands for a whole stage, since it has the stage's name: nothing of it is run."""
+        name = self.dockerfile.stages[index].name
+        return named_context(self.contexts, name) if name else None
+
     def _begin(self, index: int) -> tuple[Stage, list[Instruction]]:
         """A stage upon its base, and the base's triggers."""
         origin = self.origins[index]
@@ -265,6 +274,9 @@ class _Lowering:
         base = self._base(index)
         has_image = base is None and origin.image != SCRATCH
         numbering = Numbering(self._name(parsed, platform), _total(parsed, has_image=has_image))
+        replaced = self._replaced(index)
+        if replaced is not None:
+            return self._upon_context(index, replaced, numbering, platform)
         if base is not None:
             below = self.dockerfile.stages[base].instructions
             triggers = [each.trigger for each in below if isinstance(each, Onbuild)]

@@ -2,8 +2,9 @@
 
 The layers are laid over each other as overlayfs lays them, into one upper directory: a later one's file, link or device
 takes the place of an earlier one's, directories become one, a whiteout takes away what is below it and stays where the
-base might have it, an opaque directory takes away all that came before. The layers' own walk drops what hides nothing.
-What a squashed tree was made of is remembered, so that the next build finds it.
+base might have it, an opaque directory takes away all that came before. In the end whiteouts go that hide nothing of
+the base: the kernel lists those in directories that it need not merge. What a squashed tree was made of is remembered,
+so that the next build finds it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bennu.build.history import COMMENT
 from bennu.build.keys import Key
 from bennu.digest import digest_of
 from bennu.host import files
+from bennu.host.mounts import opened
 from bennu.oci.image_config import History, ImageConfig
 from bennu.store.base import CommittedSnapshot
 from bennu.store.snapshots import Snapshots
@@ -41,11 +43,17 @@ def squashed(snapshots: Snapshots, cache: StepCache, tree: CommittedSnapshot, in
         cache.touch([key.digest])
         return found
     below = tree.chain[len(own) :]
-    active = snapshots.prepare(CommittedSnapshot(below[0], below[1:]) if below else None)
+    base = CommittedSnapshot(below[0], below[1:]) if below else None
+    active = snapshots.prepare(base)
     try:
         target = snapshots.directory(active)
         for number in reversed(range(len(own))):
             _Layer(snapshots.directory(CommittedSnapshot(own[number], tree.chain[number + 1 :])), target).lay()
+        if base is None:
+            _prune(target, "", None)
+        else:
+            with opened(snapshots.mounts(base)) as lower:
+                _prune(target, "", lower)
         made = snapshots.commit(active)
     except BaseException:
         snapshots.discard(active)
@@ -67,6 +75,33 @@ def squashed_history(config: ImageConfig, inherited: int) -> ImageConfig:
         return config
     merged = History(created_by=f"SQUASH {count} layers", comment=COMMENT)
     return msgspec.structs.replace(config, history=(*entries, merged))
+
+
+def _prune(directory: Path, path: str, lower: int | None) -> None:
+    """Remove the whiteouts below a directory that hide nothing. ``lower``: the base, None where nothing of it shows."""
+    status = os.lstat(directory)
+    if lower is not None and (_is_opaque(directory) or not stat.S_ISDIR(_below(lower, path or "."))):
+        lower = None
+    removed = False
+    with os.scandir(directory) as listing:
+        entries = list(listing)
+    for entry in entries:
+        below = f"{path}/{entry.name}" if path else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            _prune(Path(entry.path), below, lower)
+        elif _is_whiteout(entry.stat(follow_symlinks=False)) and (lower is None or not _below(lower, below)):
+            os.unlink(entry.path)
+            removed = True
+    if removed:
+        os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _below(lower: int, path: str) -> int:
+    """The mode of what the base has at a path, whose parents are directories there; 0 for nothing."""
+    try:
+        return os.stat(path, dir_fd=lower, follow_symlinks=False).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _key(own: tuple[str, ...], below: tuple[str, ...]) -> Key:
