@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,11 @@ class Random:
     def __init__(self, seed: int, context: Path) -> None:
         self.pick = random.Random(seed)
         self.context = context
-        self.stages = [["FROM base:1 AS s0", "COPY d /d/"], ["FROM scratch AS s1", "COPY a /a/"], ["FROM base:2 AS s2"]]
+        self.stages = [
+            ["FROM base:1 AS s0", "COPY d /x/", "WORKDIR /y", "COPY --chown=1 f /y/", "COPY <<E /z/1\n1\nE"],
+            ["FROM s0 AS s1", "COPY a /x/", "COPY --chmod=751 d /z/", "ENV V=1", "WORKDIR z"],
+            ["FROM base:2 AS s2", "COPY --from=s1 /x /x/", "COPY d f /y/", "COPY --from=s0 /y /z/", "COPY . /all/"],
+        ]
         self.good = [list(lines) for lines in self.stages]
         self.argument = "0"
         for path in PATHS:
@@ -95,10 +100,13 @@ class Random:
     def edit_text(self) -> None:
         stage = self.pick.randrange(len(self.stages))
         lines = self.stages[stage]
-        match self.pick.randrange(6):
-            case 0 | 1 if len(lines) < 6:
+        match self.pick.randrange(10):
+            case 6 | 7 | 8 | 9 if len(lines) > 1:
+                at = self.pick.randrange(1, len(lines))
+                lines[at] = self.tweaked(lines[at])
+            case 0 | 1 if len(lines) < 9:
                 lines.insert(self.pick.randrange(1, len(lines) + 1), self.line(stage))
-            case 2 if len(lines) > 1:
+            case 2 if len(lines) > 4:
                 del lines[self.pick.randrange(1, len(lines))]
             case 3 if len(lines) > 1:
                 lines[self.pick.randrange(1, len(lines))] = self.line(stage)
@@ -107,6 +115,15 @@ class Random:
                 lines[0] = f"FROM {self.pick.choice(bases)} AS s{stage}"
             case _:
                 self.argument = str(self.pick.randrange(2))
+
+    def tweaked(self, line: str) -> str:
+        """A line with one number or one name another one: most of what it says stays."""
+        places = list(re.finditer(r"(?<=[ =/5s])[0-2](?=\b)|(?<=[ /])[xyz](?=/)|(?<= )[df](?= )", line))
+        if not places:
+            return line
+        place = self.pick.choice(places)
+        other = self.pick.choice("012" if place[0].isdigit() else "xyz" if place[0] in "xyz" else "df")
+        return line[: place.start()] + other + line[place.end() :]
 
     def edit_context(self) -> None:
         path = self.context / self.pick.choice(PATHS)
@@ -214,8 +231,8 @@ def test_no_wrong_hit(tmp_path, seed):
                 world.good = [list(lines) for lines in world.stages]
             if found != wanted:
                 pytest.fail(f"seed {seed}, after {done} edits:\n{shortest(tmp_path / 'again', states)}\n{state[0]}")
-    assert reused > done / 2, "the comparison means something only where results are reused"
-    assert compared > len(states) / 2, "and where something was built"
+    assert reused > len(states), "the comparison means something only where results are reused"
+    assert compared > len(states) / 3, "and where something was built"
 
 
 def shortest(place: Path, states: list[State]) -> str:
