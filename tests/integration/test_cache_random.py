@@ -86,6 +86,7 @@ class Random:
     def mend(self) -> None:
         """What cannot be built teaches little: go back to the lines that could, with every file there."""
         self.stages = [list(lines) for lines in self.good]
+        (self.context / ".dockerignore").unlink(missing_ok=True)
         for path in PATHS:
             if not (self.context / path).is_file():
                 self.write(path)
