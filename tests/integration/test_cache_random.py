@@ -31,7 +31,7 @@ pytestmark = pytest.mark.root
 
 EDITS = 2000
 SEEDS = 4
-AT_ONCE = 3
+AT_ONCE = 5
 PATHS = ("a", "b", "d/a", "d/b", "d/e/a", "d/e/b", "f/a", "f/b")
 LINES = (
     "COPY {p} /{w}/", "COPY {p} /{w}", "COPY {d} /{w}/", "COPY . /all/", "COPY d* /{w}/", "COPY {d} {d2} /{w}/",
