@@ -34,6 +34,8 @@ SPARE_RECORDS: Final = 50_000
 MOST_SEARCHES: Final = 32
 KEPT_ROOTS: Final = 64
 KEPT_SECONDS: Final = 30 * 86400
+LEFTOVER_SECONDS: Final = 86400
+"""A half-written file of that age is nobody's any more."""
 
 _MAGIC: Final = b"bennu file digests 1\n"
 _DIGEST_BYTES: Final = 32
@@ -139,11 +141,18 @@ def _write(place: Path, used: bytearray, spare: bytes) -> None:
 
 
 def _prune(directory: Path) -> None:
-    """Forget roots that nothing was built from for long, and all but the latest."""
-    found = [(path.stat().st_mtime, path) for path in directory.iterdir()]
-    for number, (used, path) in enumerate(sorted(found, reverse=True), 1):
-        if number >= KEPT_ROOTS or used < time.time() - KEPT_SECONDS:
-            path.unlink(missing_ok=True)
+    """Forget roots that nothing was built from for long, and all but the latest. Another build may be writing here."""
+    now = time.time()
+    found = []
+    for path in directory.iterdir():
+        with suppress(FileNotFoundError):  # another build's half-written file has its name now
+            used, is_whole = path.stat().st_mtime, not path.name.startswith(".")
+            if is_whole:
+                found.append((used, path))
+            if used < now - (KEPT_SECONDS if is_whole else LEFTOVER_SECONDS):
+                path.unlink()
+    for _, path in sorted(found, reverse=True)[KEPT_ROOTS - 1 :]:
+        path.unlink(missing_ok=True)
 
 
 def digest_of_file(path: str, size_bytes: int) -> bytes:

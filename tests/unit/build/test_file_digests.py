@@ -153,6 +153,20 @@ def test_contexts_that_were_not_built_from_for_long_are_forgotten(tree, kept, bu
     assert {path.name for path in kept.iterdir()} == {own.name, "recent", "older"}
 
 
+def test_what_another_build_is_writing_is_left_alone_and_may_vanish(kept, build, aged, monkeypatch):
+    kept.mkdir()
+    for name, age in ((".root.half", 60), (".root.gone", 60), (".root.dead", 2 * 86400)):
+        (kept / name).write_bytes(b"")
+        when = file_digests.time.time() - age
+        os.utime(kept / name, (when, when))
+    monkeypatch.setattr(file_digests, "KEPT_ROOTS", 1)
+    listed = list(kept.iterdir())
+    (kept / ".root.gone").unlink()
+    monkeypatch.setattr(type(kept), "iterdir", lambda _: iter(listed))
+    build()
+    assert sorted(name for name in os.listdir(kept) if name.startswith(".")) == [".root.half"]
+
+
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-1], lambda data: data[:-1] + b"?", lambda _: b"", lambda _: b"no"]
 )
