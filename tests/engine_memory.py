@@ -12,30 +12,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bennu.engine.base import (
+from bennu.engine.actions import (
     Action,
     Activate,
     AwaitReady,
-    Capabilities,
     Deactivate,
     Drain,
-    Observation,
     Prepare,
     Propose,
     Receipt,
     RemoveProject,
     RemoveSet,
-    ReplicaObservation,
-    ReplicaState,
-    Report,
-    SetId,
-    SetObservation,
-    SetSpec,
     StartSet,
     StopSet,
     Validate,
     WatchSet,
 )
+from bennu.engine.base import Capabilities, Report
+from bennu.engine.sets import Observation, ReplicaObservation, ReplicaState, SetId, SetObservation, SetSpec
 from bennu.errors import Conflict, Failed, NotFound
 
 Behaviour = Literal["good", "sick", "crash", "done", "ill"]

@@ -21,21 +21,10 @@ from bennu.compose.canonical import service_digest
 from bennu.compose.model import Deploy, Exposed, Healthcheck, Service, Volume
 from bennu.config import Settings
 from bennu.digest import Digest, digest_of
-from bennu.engine.base import (
-    Action,
-    Activate,
-    AwaitReady,
-    Engine,
-    Observation,
-    Prepare,
-    Receipt,
-    RemoveProject,
-    SetId,
-    SetSpec,
-    StartSet,
-    set_id,
-)
+from bennu.engine.actions import Action, Activate, AwaitReady, Prepare, Receipt, RemoveProject, StartSet
+from bennu.engine.base import Engine
 from bennu.engine.embedded.replicas import network_name
+from bennu.engine.sets import Observation, SetId, SetSpec, set_id
 from bennu.errors import Unavailable
 from bennu.host import mounts
 from bennu.host.files import remove_tree

@@ -5,23 +5,23 @@ import time
 
 import pytest
 
-from bennu.compose.model import DependsOn, Expectation, Service, Validation, Volume
-from bennu.engine.base import (
+from bennu.compose.extension import Expectation, Validation
+from bennu.compose.model import DependsOn, Service, Volume
+from bennu.engine.actions import (
     Activate,
     AwaitReady,
     Deactivate,
     Drain,
-    Observation,
     Prepare,
     Propose,
     RemoveProject,
     RemoveSet,
-    SetId,
     StartSet,
     StopSet,
     Validate,
     WatchSet,
 )
+from bennu.engine.sets import Observation, SetId
 from bennu.errors import Conflict, Failed, NotFound, Unavailable
 from tests.engine_world import PORT, PROJECT, MemoryWorld, embedded
 

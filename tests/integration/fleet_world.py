@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bennu.config import Settings
 from bennu.deploy import agent
-from bennu.engine.base import Observation
+from bennu.engine.sets import Observation
 from bennu.host import mounts
 from bennu.host.files import remove_tree
 from bennu.host.network import free_port

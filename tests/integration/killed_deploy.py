@@ -14,8 +14,8 @@ from bennu.compose.load import load
 from bennu.config import Settings
 from bennu.deploy.images import resolve_images
 from bennu.deploy.release import resolve
-from bennu.deploy.rollout import Deadlines, State
-from bennu.engine.base import Action, Receipt
+from bennu.deploy.states import Deadlines, State
+from bennu.engine.actions import Action, Receipt
 from bennu.wiring import Fleet
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bennu.compose.model import Healthcheck, Mount, Port, Probe, Resources, Restart, Volume, XBennu
-from bennu.engine.base import AwaitReady, Deactivate, Drain, Prepare, RemoveProject, RemoveSet, StartSet, StopSet
+from bennu.compose.extension import Probe, XBennu
+from bennu.compose.model import Healthcheck, Mount, Port, Resources, Restart, Volume
+from bennu.engine.actions import AwaitReady, Deactivate, Drain, Prepare, RemoveProject, RemoveSet, StartSet, StopSet
 from bennu.engine.embedded import tending
 from bennu.engine.embedded.replicas import network_name
 from bennu.errors import Conflict, Failed
@@ -389,7 +390,7 @@ KILLED = """
 import sys, threading
 import msgspec
 from bennu.config import Settings
-from bennu.engine.base import Action
+from bennu.engine.actions import Action
 from bennu.wiring import Fleet
 
 settings = Settings.from_environ({"BENNU_ROOT": sys.argv[1]})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bennu.config import Settings
-from bennu.deploy.rollout import FINAL, NEXT, State
+from bennu.deploy.states import FINAL, NEXT, State
 from bennu.host import locks
 from bennu.host.network import free_port
 from tests.integration.fleet_world import PROJECT, FleetWorld, fleet_world, wait_for

@@ -26,7 +26,7 @@ def run(args: Arguments, context: Context) -> int:
     """Ask, remove, end the history's active revision."""
     from bennu.cli.rollout_progress import RolloutProgress
     from bennu.deploy.agent import poke
-    from bennu.engine.base import RemoveProject
+    from bennu.engine.actions import RemoveProject
     from bennu.wiring import Fleet
 
     name = project_name(args, context)

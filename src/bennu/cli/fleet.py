@@ -79,7 +79,7 @@ def roll_out(args: Arguments, context: Context, carry_out: Callable[..., Outcome
 
     What ran before a failure needs the agent's care as well, so it is woken either way.
     """
-    from bennu.deploy.rollout import Deadlines
+    from bennu.deploy.states import Deadlines
 
     try:
         outcome = carry_out(deadlines=Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain))

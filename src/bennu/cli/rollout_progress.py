@@ -14,8 +14,8 @@ from bennu.cli.context import Context
 from bennu.cli.human import clock
 
 if TYPE_CHECKING:
-    from bennu.deploy.rollout import State
-    from bennu.engine.base import Action, Receipt
+    from bennu.deploy.states import State
+    from bennu.engine.actions import Action, Receipt
     from bennu.errors import BennuError
 
 

@@ -14,7 +14,7 @@ from bennu.digest import short
 
 if TYPE_CHECKING:
     from bennu.deploy.history import Revision
-    from bennu.engine.base import Observation, ReplicaObservation, SetObservation
+    from bennu.engine.sets import Observation, ReplicaObservation, SetObservation
 
 COMMAND = Command(
     "status",

@@ -65,7 +65,7 @@ def _stop_agent(context: Context) -> None:
 
 
 def _empty(fleet: Fleet) -> None:
-    from bennu.engine.base import RemoveProject
+    from bennu.engine.actions import RemoveProject
 
     for project in fleet.engine.projects():
         fleet.engine.execute(RemoveProject(project=project, volumes=True), lambda _line: None, threading.Event())

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import msgspec
 
-from bennu.compose.model import Deploy, Port, Project, Service, Value
+from bennu.compose.model import Deploy, Port, Project, Service
+from bennu.compose.struct import Value
 from bennu.digest import Digest, digest_of
 
 

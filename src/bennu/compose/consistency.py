@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bennu.compose.extension import XBennuProject
 from bennu.compose.fields import Field
-from bennu.compose.model import Service, Volume, XBennuProject
+from bennu.compose.model import Service, Volume
 from bennu.compose.problems import did_you_mean
 
 

@@ -11,8 +11,8 @@ import re
 from typing import Final
 
 from bennu.compose import schema, values
+from bennu.compose.extension import Expectation, Validation, Watch
 from bennu.compose.fields import Field
-from bennu.compose.model import Expectation, Validation, Watch
 from bennu.compose.mounts import Base
 
 _URL: Final = re.compile(r"http://:([0-9]{1,5})(/[^\s]*)?")

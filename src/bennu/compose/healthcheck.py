@@ -10,8 +10,9 @@ import re
 from typing import Final, Literal, cast
 
 from bennu.compose import schema, values
+from bennu.compose.extension import Probe
 from bennu.compose.fields import Field
-from bennu.compose.model import Healthcheck, Probe
+from bennu.compose.model import Healthcheck
 from bennu.compose.problems import did_you_mean
 
 _KINDS: Final = ("NONE", "CMD", "CMD-SHELL")

@@ -11,7 +11,8 @@ from __future__ import annotations
 import posixpath
 from typing import Any, Final, Literal
 
-import msgspec
+from bennu.compose.extension import XBennu, XBennuProject
+from bennu.compose.struct import Value
 
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
 MountType = Literal["bind", "volume", "tmpfs"]
@@ -19,10 +20,6 @@ RestartCondition = Literal["no", "on-failure", "always", "unless-stopped"]
 
 DEFAULT_NETWORK: Final = "default"
 DEFAULT_STOP_GRACE_PERIOD_SECONDS: Final = 10.0
-
-
-class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all values of the model: frozen, by keyword only, and silent in JSON about what has its default."""
 
 
 class Place(Value, frozen=True, kw_only=True, omit_defaults=True):
@@ -174,76 +171,6 @@ class Ulimit(Value, frozen=True, kw_only=True, omit_defaults=True):
 
     soft: int
     hard: int
-
-
-class Probe(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """A probe that bennu makes itself, from outside the replica: ``http`` GETs ``path`` and wants 2xx or 3xx."""
-
-    kind: Literal["http", "tcp"]
-    port: int
-    path: str = "/"
-
-
-class Expectation(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """A request to a test server and what has to come back.
-
-    ``status``: ``200`` or ``2xx``, any of them; empty: below 400. ``contains``: texts, all of them in the body.
-    """
-
-    port: int
-    path: str = "/"
-    method: str = "GET"
-    headers: dict[str, str] = {}
-    body: str | None = None
-    status: tuple[str, ...] = ()
-    contains: tuple[str, ...] = ()
-
-
-class Validation(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """One check of a test server before its set may have the traffic: exactly one of the first three is set.
-
-    ``command`` runs in a sidekick of the image ``image`` (None: the service's own) that shares the test server's
-    network; ``script`` runs on the host. Both are to end with status 0 within ``timeout_seconds``.
-    """
-
-    http: Expectation | None = None
-    command: tuple[str, ...] = ()
-    script: tuple[str, ...] = ()
-    image: str | None = None
-    timeout_seconds: float = 30.0
-    retries: int = 0
-
-
-class Watch(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """How long a set is watched after its switch, and what share of 5xx answers (0 to 1) takes it back."""
-
-    seconds: float
-    max_error_share: float | None = None
-
-
-class XBennu(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """``x-bennu`` of a service."""
-
-    exec: bool = False
-    """Volumes and tmpfs of this service are mounted without ``noexec``; already applied to ``Mount.exec``."""
-    probe: Probe | None = None
-    writes: bool | None = None
-    """Does the service write a volume that its next set shares? None: ask ``Service.writes_shared_state``."""
-    validate: tuple[Validation, ...] = ()
-    watch: Watch | None = None
-
-
-class XBennuProject(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """``x-bennu`` at the top level of the file."""
-
-    keep: int = 3
-    """Sets that are kept after a switch, the active one not counted."""
-    keep_warm_seconds: float = 600.0
-    """How long a kept set goes on running before it is frozen."""
-    max_age_seconds: float | None = None
-    """Replicas older than this are replaced from scratch; None: never by age."""
-    snapshot: tuple[str, ...] = ()
-    """Keys of the volumes that are snapshotted at a switch."""
 
 
 class Service(Value, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,10 +14,11 @@ from typing import Final
 
 from bennu.compose import consistency, schema, values
 from bennu.compose.environment import wanted
+from bennu.compose.extension import XBennuProject
 from bennu.compose.fields import Field
 from bennu.compose.interpolation import InterpolationError, expand, interpolate
 from bennu.compose.merging import merge, settle
-from bennu.compose.model import DEFAULT_NETWORK, Network, Place, Project, Service, Volume, XBennuProject
+from bennu.compose.model import DEFAULT_NETWORK, Network, Place, Project, Service, Volume
 from bennu.compose.mounts import Base
 from bennu.compose.nodes import Mapping as MappingNode
 from bennu.compose.nodes import Node, Scalar, null, type_name

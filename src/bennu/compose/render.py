@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml as pyyaml
 
 from bennu.compose.canonical import plain
+from bennu.compose.extension import Validation, Watch, XBennu, XBennuProject
 from bennu.compose.model import (
     Build,
     DependsOn,
@@ -23,11 +24,7 @@ from bennu.compose.model import (
     Resources,
     Restart,
     Service,
-    Validation,
     Volume,
-    Watch,
-    XBennu,
-    XBennuProject,
 )
 from bennu.compose.nodes import core_kind
 from bennu.compose.values import duration_text

@@ -16,9 +16,10 @@ from typing import Any, Final, cast
 from bennu.compose import schema, values
 from bennu.compose.environment import read_environment
 from bennu.compose.expectations import read_validations, read_watch
+from bennu.compose.extension import XBennu
 from bennu.compose.fields import Field
 from bennu.compose.healthcheck import read_healthcheck, read_probe
-from bennu.compose.model import DEFAULT_NETWORK, Build, Condition, DependsOn, Service, XBennu
+from bennu.compose.model import DEFAULT_NETWORK, Build, Condition, DependsOn, Service
 from bennu.compose.mounts import Base, read_mounts
 from bennu.compose.nodes import plain
 from bennu.compose.ports import read_expose, read_ports

@@ -22,7 +22,8 @@ from bennu.config import Settings
 from bennu.deploy.apply import Deployer, Reporter
 from bennu.deploy.history import History
 from bennu.deploy.keeping import cooling
-from bennu.engine.base import Engine, StopSet
+from bennu.engine.actions import StopSet
+from bennu.engine.base import Engine
 from bennu.errors import BennuError, Conflict, Unavailable
 from bennu.host import locks, process
 

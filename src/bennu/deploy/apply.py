@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from bennu import errors
-from bennu.compose.model import Value
+from bennu.compose.struct import Value
 from bennu.deploy import plan as planning
 from bennu.deploy.history import History, Kind, Revision, RevisionState
 from bennu.deploy.plan import Plan
 from bennu.deploy.release import Release
-from bennu.deploy.rollout import SWITCHED, Cancelled, Deadlines, Done, Failed, Rollout, State
-from bennu.engine.base import Action, Engine, Receipt, SetId
+from bennu.deploy.rollout import Rollout
+from bennu.deploy.states import SWITCHED, Cancelled, Deadlines, Done, Failed, State
+from bennu.engine.actions import Action, Receipt
+from bennu.engine.base import Engine
+from bennu.engine.sets import SetId
 from bennu.errors import BennuError, Conflict
 from bennu.host import locks
 

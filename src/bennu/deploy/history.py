@@ -15,12 +15,12 @@ from typing import Literal
 import msgspec
 
 from bennu.compose.canonical import canonical_json
-from bennu.compose.model import Value
+from bennu.compose.struct import Value
 from bennu.deploy import release as releases
 from bennu.deploy.plan import Plan
 from bennu.deploy.release import Release
 from bennu.digest import Digest
-from bennu.engine.base import SetId
+from bennu.engine.sets import SetId
 from bennu.errors import Conflict, NotFound
 from bennu.store.database import Database
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bennu.engine.base import Observation, SetId
+from bennu.engine.sets import Observation, SetId
 
 LATER_SECONDS: Final = 3600.0
 

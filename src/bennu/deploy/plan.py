@@ -14,10 +14,11 @@ from typing import Literal
 import msgspec
 
 from bennu.compose.canonical import canonical_json
-from bennu.compose.model import Service, Value, Volume
+from bennu.compose.model import Service, Volume
+from bennu.compose.struct import Value
 from bennu.deploy.release import Release
 from bennu.digest import Digest
-from bennu.engine.base import Observation, SetId, SetObservation, SetSpec
+from bennu.engine.sets import Observation, SetId, SetObservation, SetSpec
 
 Kind = Literal["create", "replace", "remove", "keep", "repair"]
 Order = Literal["start-first", "stop-first"]

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 import msgspec
 
 from bennu.compose.canonical import canonical_json, service_digest
-from bennu.compose.model import Project, Service, Value, Volume
+from bennu.compose.model import Project, Service, Volume
+from bennu.compose.struct import Value
 from bennu.digest import Digest, digest_of
-from bennu.engine.base import SetSpec, set_id
+from bennu.engine.sets import SetSpec, set_id
 
 
 class ReleaseService(Value, frozen=True, kw_only=True, omit_defaults=True):

@@ -149,7 +149,7 @@ CREATE TABLE engine_sets (
     project TEXT NOT NULL,
     id TEXT NOT NULL,
     service TEXT NOT NULL,
-    spec TEXT NOT NULL,             -- JSON: engine.base.SetSpec
+    spec TEXT NOT NULL,             -- JSON: engine.sets.SetSpec
     released REAL,                  -- when it last lost the traffic
     PRIMARY KEY (project, id)
 ) STRICT;

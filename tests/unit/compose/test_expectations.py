@@ -3,7 +3,7 @@
 import pytest
 
 from bennu.compose.canonical import service_digest
-from bennu.compose.model import Expectation, Validation, Watch
+from bennu.compose.extension import Expectation, Validation, Watch
 from tests.unit.compose.support import service, service_error
 
 

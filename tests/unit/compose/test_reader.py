@@ -1,7 +1,8 @@
 import pytest
 
 from bennu.compose import schema
-from bennu.compose.model import Volume, XBennuProject
+from bennu.compose.extension import XBennuProject
+from bennu.compose.model import Volume
 from bennu.compose.reader import draft, project_name, unknown_service
 from bennu.compose.yaml import parse
 from bennu.errors import Invalid, InvalidMany, Unsupported

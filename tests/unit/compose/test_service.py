@@ -1,6 +1,7 @@
 import pytest
 
-from bennu.compose.model import Build, DependsOn, Healthcheck, Probe, Resources, Restart, Ulimit
+from bennu.compose.extension import Probe
+from bennu.compose.model import Build, DependsOn, Healthcheck, Resources, Restart, Ulimit
 from bennu.errors import Unsupported
 from tests.unit.compose.support import errors, project, service, service_error
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bennu.compose.model import DependsOn, Deploy, Healthcheck, Mount, Port, Restart, Service, Volume, XBennu
+from bennu.compose.extension import XBennu
+from bennu.compose.model import DependsOn, Deploy, Healthcheck, Mount, Port, Restart, Service, Volume
 from bennu.deploy.release import Release, ReleaseService
 from bennu.digest import Digest, digest_of
-from bennu.engine.base import Observation, ReplicaObservation, ReplicaState, SetObservation, SetSpec
+from bennu.engine.sets import Observation, ReplicaObservation, ReplicaState, SetObservation, SetSpec
 
 PROJECT = "shop"
 

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bennu.compose.model import Expectation, Validation, Watch, XBennu
+from bennu.compose.extension import Expectation, Validation, Watch, XBennu
 from bennu.config import Settings
 from bennu.deploy import agent as agent_module
 from bennu.deploy.agent import Agent
 from bennu.deploy.apply import AGENT, Deployer, Outcome
 from bennu.deploy.history import History
 from bennu.deploy.release import Release
-from bennu.deploy.rollout import FINAL, NEXT, State
-from bennu.engine.base import Action, Activate, AwaitReady, Drain, Receipt, RemoveSet, Report, SetSpec, StartSet
+from bennu.deploy.states import FINAL, NEXT, State
+from bennu.engine.actions import Action, Activate, AwaitReady, Drain, Receipt, RemoveSet, StartSet
+from bennu.engine.base import Report
+from bennu.engine.sets import SetSpec
 from bennu.errors import BennuError, Conflict, Failed
 from bennu.host import locks
 from bennu.host.files import remove_tree

@@ -10,7 +10,7 @@ from bennu.config import Settings
 from bennu.deploy import plan as planning
 from bennu.deploy.history import History, Revision
 from bennu.deploy.release import Release
-from bennu.engine.base import Observation
+from bennu.engine.sets import Observation
 from bennu.errors import Conflict, NotFound
 from bennu.store.database import Database
 from tests.unit.deploy.fleets import PROJECT, release, service

@@ -11,7 +11,7 @@ from bennu.deploy import plan as planning
 from bennu.deploy.plan import Plan
 from bennu.deploy.plan_text import render, summary
 from bennu.deploy.release import Release, decode, encode
-from bennu.engine.base import Observation
+from bennu.engine.sets import Observation
 from tests.unit.deploy.fleets import PROJECT, image, observation, release, seen, service, shop
 
 NOTHING = Observation(project=PROJECT)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from bennu.compose.model import DependsOn, Deploy, Expectation, Mount, Port, Service, Validation, Watch, XBennu
+from bennu.compose.extension import Expectation, Validation, Watch, XBennu
+from bennu.compose.model import DependsOn, Deploy, Mount, Port, Service
 from bennu.deploy import plan as planning
 from bennu.deploy.release import Release, ReleaseService
-from bennu.deploy.rollout import COMMITTED, FINAL, NEXT, Cancelled, Done, Failed, Rollout, State
+from bennu.deploy.rollout import Rollout
+from bennu.deploy.states import COMMITTED, FINAL, NEXT, Cancelled, Done, Failed, State
 from bennu.digest import digest_of
-from bennu.engine.base import Observation, ReplicaObservation, SetObservation, SetSpec
+from bennu.engine.sets import Observation, ReplicaObservation, SetObservation, SetSpec
 
 CHECKS = (Validation(http=Expectation(port=80)),)
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bennu.compose.model import Healthcheck, Probe, Service, XBennu
+from bennu.compose.extension import Probe, XBennu
+from bennu.compose.model import Healthcheck, Service
 from bennu.engine.embedded.health import Answer, Check, HealthState, after, check_of, due, due_eagerly
 from bennu.oci import image_config
 from bennu.oci.image_config import ContainerConfig

@@ -2,8 +2,8 @@
 
 from bennu.compose.model import Deploy, Mount, Resources, Service, Ulimit, Volume
 from bennu.digest import digest_of
-from bennu.engine.base import SetId, SetSpec
 from bennu.engine.embedded.options import container_options, replica_name
+from bennu.engine.sets import SetId, SetSpec
 from bennu.runtime.options import ContainerOptions, MountOption
 from bennu.runtime.spec import Limits, Rlimit
 

@@ -4,9 +4,9 @@ import pytest
 
 from bennu.compose.model import Service
 from bennu.digest import digest_of
-from bennu.engine.base import SetId, SetSpec
 from bennu.engine.embedded.health import Answer, HealthState
 from bennu.engine.embedded.records import EngineRecords
+from bennu.engine.sets import SetId, SetSpec
 from bennu.errors import Conflict, NotFound
 from bennu.store.database import Database
 

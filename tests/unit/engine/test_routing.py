@@ -2,10 +2,11 @@
 
 import pytest
 
-from bennu.compose.model import Exposed, Port, Probe, Service, XBennu
+from bennu.compose.extension import Probe, XBennu
+from bennu.compose.model import Exposed, Port, Service
 from bennu.digest import digest_of
-from bennu.engine.base import ReplicaObservation, SetId, SetSpec
 from bennu.engine.embedded.routing import frontends, servers
+from bennu.engine.sets import ReplicaObservation, SetId, SetSpec
 from bennu.oci.image_config import NOTHING, ContainerConfig
 from bennu.switch.model import Bind, Frontend, Server, SwitchState, with_frontends
 

@@ -8,33 +8,30 @@ from contextlib import suppress
 from typing import Final
 
 from bennu.config import Settings
-from bennu.engine.base import (
+from bennu.engine.actions import (
     Action,
     Activate,
     AwaitReady,
-    Capabilities,
     Deactivate,
     Drain,
-    Observation,
     Prepare,
     Propose,
     Receipt,
     RemoveProject,
     RemoveSet,
-    Report,
-    SetId,
-    SetSpec,
     StartSet,
     StopSet,
     Validate,
     WatchSet,
 )
+from bennu.engine.base import Capabilities, Report
 from bennu.engine.embedded import observation
 from bennu.engine.embedded.proving import Proving
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import Replicas, network_name
 from bennu.engine.embedded.tending import Tending
 from bennu.engine.embedded.traffic import Traffic
+from bennu.engine.sets import Observation, SetId, SetSpec
 from bennu.errors import Conflict, NotFound
 from bennu.host import files
 from bennu.runtime import logs

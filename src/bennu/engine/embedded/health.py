@@ -11,7 +11,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from bennu.compose.model import Probe, Service
+from bennu.compose.extension import Probe
+from bennu.compose.model import Service
 from bennu.oci.image_config import ContainerConfig
 
 DEFAULT_INTERVAL_SECONDS: Final = 30.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bennu.engine.base import Observation, ReplicaObservation, SetId, SetObservation, SetSpec
 from bennu.engine.embedded.health import HealthState, check_of
 from bennu.engine.embedded.records import EngineRecords
+from bennu.engine.sets import Observation, ReplicaObservation, SetId, SetObservation, SetSpec
 from bennu.runtime import options as labels
 from bennu.runtime.containers import Container, Containers
 from bennu.runtime.networks import Networks

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from bennu.compose.model import Mount
-from bennu.engine.base import SetSpec
+from bennu.engine.sets import SetSpec
 from bennu.runtime import options as runtime
 from bennu.runtime.options import ContainerOptions, MountOption
 from bennu.runtime.spec import DEFAULT_SHM_BYTES, Limits, Rlimit

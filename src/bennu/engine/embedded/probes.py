@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from bennu.compose.model import Probe
-from bennu.engine.base import ReplicaObservation
+from bennu.compose.extension import Probe
 from bennu.engine.embedded.health import Answer, Check, HealthState, after
+from bennu.engine.sets import ReplicaObservation
 from bennu.errors import BennuError
 from bennu.runtime import exec as execution
 from bennu.runtime.containers import Containers

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 
-from bennu.engine.base import AwaitReady, Receipt, ReplicaObservation, Report, SetSpec, Validate, WatchSet
+from bennu.engine.actions import AwaitReady, Receipt, Validate, WatchSet
+from bennu.engine.base import Report
 from bennu.engine.embedded import observation
 from bennu.engine.embedded.readiness import Readiness
 from bennu.engine.embedded.records import EngineRecords
@@ -15,6 +16,7 @@ from bennu.engine.embedded.replicas import Replicas
 from bennu.engine.embedded.traffic import Traffic
 from bennu.engine.embedded.validating import Validating
 from bennu.engine.embedded.watching import Counted, Watching
+from bennu.engine.sets import ReplicaObservation, SetSpec
 from bennu.errors import NotFound
 from bennu.store.images import Images
 

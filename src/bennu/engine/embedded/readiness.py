@@ -14,12 +14,13 @@ from typing import Final
 
 import msgspec
 
-from bennu.engine.base import ReplicaObservation, Report, SetSpec
+from bennu.engine.base import Report
 from bennu.engine.embedded.chores import Chores
 from bennu.engine.embedded.health import Check, HealthState, check_of, due_eagerly
 from bennu.engine.embedded.probes import Asked, ask
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import Replicas
+from bennu.engine.sets import ReplicaObservation, SetSpec
 from bennu.errors import BennuError, Failed
 from bennu.store.images import Images
 

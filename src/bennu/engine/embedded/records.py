@@ -14,8 +14,8 @@ import msgspec
 
 from bennu.compose.canonical import canonical_json
 from bennu.compose.model import Service
-from bennu.engine.base import SetId, SetSpec
 from bennu.engine.embedded.health import HealthState
+from bennu.engine.sets import SetId, SetSpec
 from bennu.errors import Conflict, NotFound
 from bennu.store.database import Database
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bennu.config import Settings
-from bennu.engine.base import ReplicaObservation, Report, SetId, SetSpec
+from bennu.engine.base import Report
 from bennu.engine.embedded.options import container_options, replica_name
+from bennu.engine.sets import ReplicaObservation, SetId, SetSpec
 from bennu.errors import AlreadyExists, BennuError, Failed, NotFound
 from bennu.host import files, locks
 from bennu.runtime import logs

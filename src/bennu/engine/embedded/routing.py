@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bennu.compose.model import Port, Service
-from bennu.engine.base import ReplicaObservation, SetSpec
+from bennu.engine.sets import ReplicaObservation, SetSpec
 from bennu.oci.image_config import ContainerConfig
 from bennu.switch.model import ANY, Bind, Frontend, Server
 

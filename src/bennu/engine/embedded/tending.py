@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from bennu.compose.model import Service
-from bennu.engine.base import Observation, ReplicaObservation, Report, SetObservation
+from bennu.engine.base import Report
 from bennu.engine.embedded.chores import Chores
 from bennu.engine.embedded.health import Check, HealthState, check_of, due, due_eagerly
 from bennu.engine.embedded.probes import ask
@@ -21,6 +21,7 @@ from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import Replicas
 from bennu.engine.embedded.restarts import Attempts, after_attempt, after_end, comes_back
 from bennu.engine.embedded.traffic import Traffic
+from bennu.engine.sets import Observation, ReplicaObservation, SetObservation
 from bennu.errors import BennuError
 from bennu.store.images import Images
 

@@ -17,10 +17,10 @@ import msgspec
 
 from bennu.compose.model import Service
 from bennu.config import Settings
-from bennu.engine.base import ReplicaObservation, SetId, SetSpec
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import network_name
 from bennu.engine.embedded.routing import candidate_servers, frontends, servers, wants_host_port
+from bennu.engine.sets import ReplicaObservation, SetId, SetSpec
 from bennu.errors import Conflict
 from bennu.host import locks, network
 from bennu.runtime.networks import Networks

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from bennu.compose.model import Expectation, Validation
-from bennu.engine.base import ReplicaObservation, Report, SetSpec
+from bennu.compose.extension import Expectation, Validation
+from bennu.engine.base import Report
 from bennu.engine.embedded.replicas import Replicas
+from bennu.engine.sets import ReplicaObservation, SetSpec
 from bennu.errors import BennuError, Failed, NotFound
 from bennu.host import process
 from bennu.runtime import logs

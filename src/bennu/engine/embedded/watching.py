@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from bennu.engine.base import ReplicaObservation, Report, SetSpec, WatchSet
+from bennu.engine.actions import WatchSet
+from bennu.engine.base import Report
+from bennu.engine.sets import ReplicaObservation, SetSpec
 from bennu.errors import Failed
 
 POLL_SECONDS: Final = 0.25

@@ -1,0 +1,99 @@
+"""The states of a rollout, what follows each, and what can happen to one: the table that the machine walks. Pure.
+
+``NEXT`` is the whole of it; tests enumerate it, and kill what carries it out in each of its states.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from bennu.compose.struct import Value
+from bennu.engine.actions import Action
+
+
+class State(enum.Enum):
+    """Where a rollout stands. The value is what a person reads."""
+
+    NEW = "not begun"
+    PREPARING = "preparing network, volumes and switch"
+    YIELDING = "stopping the old set of a service that shares its state"
+    PROPOSING = "letting candidates see each other"
+    STARTING = "starting"
+    PROVING = "waiting until ready"
+    VALIDATING = "validating"
+    COMPLETING = "starting the rest"
+    PROVING_ALL = "waiting until all are ready"
+    ADOPTING = "putting new services into service"
+    SWITCHING = "switching"
+    DRAINING = "draining"
+    WATCHING = "watching"
+    RETIRING = "removing what nothing comes back to"
+    REVERT_STOPPING = "reverting: stopping what was started"
+    REVERT_STARTING = "reverting: starting what was stopped"
+    REVERT_PROVING = "reverting: waiting until ready"
+    REVERT_SWITCHING = "reverting: switching back"
+    REVERT_DRAINING = "reverting: draining"
+    REVERT_REMOVING = "reverting: removing what was started"
+    DONE = "done"
+    REVERTED = "reverted"
+    STUCK = "could not be reverted"
+
+
+NEXT: Final[dict[State, tuple[State, State]]] = {
+    # state: (when all its commands are done, when one has failed)
+    State.NEW: (State.PREPARING, State.PREPARING),
+    State.PREPARING: (State.YIELDING, State.REVERT_STOPPING),
+    State.YIELDING: (State.PROPOSING, State.REVERT_STOPPING),
+    State.PROPOSING: (State.STARTING, State.REVERT_STOPPING),
+    State.STARTING: (State.PROVING, State.REVERT_STOPPING),
+    State.PROVING: (State.VALIDATING, State.REVERT_STOPPING),
+    State.VALIDATING: (State.COMPLETING, State.REVERT_STOPPING),
+    State.COMPLETING: (State.PROVING_ALL, State.REVERT_STOPPING),
+    State.PROVING_ALL: (State.ADOPTING, State.REVERT_STOPPING),
+    State.ADOPTING: (State.SWITCHING, State.REVERT_STOPPING),  # or YIELDING, while there are waves left
+    State.SWITCHING: (State.DRAINING, State.REVERT_STOPPING),
+    State.DRAINING: (State.WATCHING, State.WATCHING),
+    State.WATCHING: (State.RETIRING, State.REVERT_STOPPING),
+    State.RETIRING: (State.DONE, State.DONE),
+    State.REVERT_STOPPING: (State.REVERT_STARTING, State.REVERT_STARTING),
+    State.REVERT_STARTING: (State.REVERT_PROVING, State.STUCK),
+    State.REVERT_PROVING: (State.REVERT_SWITCHING, State.STUCK),
+    State.REVERT_SWITCHING: (State.REVERT_DRAINING, State.STUCK),
+    State.REVERT_DRAINING: (State.REVERT_REMOVING, State.REVERT_REMOVING),
+    State.REVERT_REMOVING: (State.REVERTED, State.REVERTED),
+}
+FINAL: Final = frozenset({State.DONE, State.REVERTED, State.STUCK})
+COMMITTED: Final = frozenset({State.DRAINING, State.RETIRING, State.DONE})
+"""A failure in one of these is noted, and nothing is taken back for it."""
+SWITCHED: Final = COMMITTED | {State.WATCHING}
+"""The new sets have the traffic: nobody's wish stops the rollout any more."""
+
+
+class Deadlines(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """How long the waits of a rollout may take, in seconds."""
+
+    ready_seconds: float = 300.0
+    drain_seconds: float = 30.0
+
+
+class Done(Value, frozen=True, kw_only=True):
+    """A command has been carried out."""
+
+    command: Action
+
+
+class Failed(Value, frozen=True, kw_only=True):
+    """A command has failed; ``reason`` is one line."""
+
+    command: Action
+    reason: str
+
+
+class Cancelled(Value, frozen=True, kw_only=True):
+    """Somebody wants it to stop. Ignored once the switch is done."""
+
+    reason: str
+
+
+Event = Done | Failed | Cancelled

@@ -1,0 +1,153 @@
+"""What an engine can be told to do: actions as values of service grain, and the receipts that they give.
+
+Pure. How many containers, tasks or hosts an action takes is the engine's affair, so that Swarm need not be faked.
+Every action is idempotent: executing it again after a crash at any point completes it.
+"""
+
+from __future__ import annotations
+
+from bennu.compose.extension import Validation
+from bennu.compose.model import Service, Volume
+from bennu.compose.struct import Value
+from bennu.engine.sets import SetId, SetSpec
+
+
+class Prepare(Value, frozen=True, kw_only=True, tag=True):
+    """Make sure of what all sets stand on: the project's network and its volumes. ``Conflict`` for taken ports.
+
+    ``services`` are all services of the release, so that every name has its stable address before a replica asks for
+    it.
+    """
+
+    project: str
+    services: dict[str, Service]
+    volumes: dict[str, Volume]
+
+
+class StartSet(Value, frozen=True, kw_only=True, tag=True):
+    """Create the replicas that are missing, start those that do not run, thaw those that are frozen. No traffic yet.
+
+    ``first``: so many of them only, those with the lowest numbers. The first replica is the set's *test server*.
+    """
+
+    spec: SetSpec
+    first: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many replicas it is about."""
+        return self.spec.replicas if self.first is None else min(self.first, self.spec.replicas)
+
+
+class AwaitReady(Value, frozen=True, kw_only=True, tag=True):
+    """Probe a set until all its replicas are ready. ``Failed`` when one cannot become so, or time is up.
+
+    It says which replica, what was probed and answered, and gives the replica's last lines. An end is told at once.
+    A service without a health check is ready when its replicas have run for a moment without ending;
+    with ``completed`` it has to end with status 0 instead (a job that others wait for). ``first`` as in ``StartSet``.
+    """
+
+    set: SetId
+    timeout_seconds: float
+    completed: bool = False
+    first: int | None = None
+
+
+class Propose(Value, frozen=True, kw_only=True, tag=True):
+    """Make these sets the *candidates* and no others: they reach each other by their services' names.
+
+    Replicas of candidates, those that start later too, get the candidate of a service that has one, and everybody else
+    what they got before. A set that is activated, stopped or removed is a candidate no longer. Idempotent. They need
+    not have been started.
+    """
+
+    project: str
+    specs: tuple[SetSpec, ...]
+
+
+class Validate(Value, frozen=True, kw_only=True, tag=True):
+    """Check a set's test server, one validation after the other. ``Failed`` at the first that does not pass.
+
+    It says which, what was answered (status and body, or the command's last lines), and gives the replica's last lines.
+    """
+
+    set: SetId
+    validations: tuple[Validation, ...]
+
+
+class WatchSet(Value, frozen=True, kw_only=True, tag=True):
+    """Watch a set that has the traffic. ``Failed`` when a replica ends or falls ill, or the share of errors is above
+    ``max_error_share`` (of its HTTP answers since the beginning, once there are enough to tell).
+
+    A set ``cancel`` ends the watch early and well: the switch stays.
+    """
+
+    set: SetId
+    seconds: float
+    max_error_share: float | None = None
+
+
+class Activate(Value, frozen=True, kw_only=True, tag=True):
+    """Give the traffic of several services to these sets, all at once. Committed when it returns; idempotent.
+
+    This is the commit point of a rollout: what the engine has recorded here is what every later process restores.
+    """
+
+    project: str
+    sets: dict[str, SetId]
+
+
+class Deactivate(Value, frozen=True, kw_only=True, tag=True):
+    """Take services out of the project: no set of theirs is active afterwards, and their listeners go."""
+
+    project: str
+    services: tuple[str, ...]
+
+
+class Drain(Value, frozen=True, kw_only=True, tag=True):
+    """Wait until a set that is out of the traffic has no sessions left, or the deadline has passed."""
+
+    set: SetId
+    timeout_seconds: float
+
+
+class StopSet(Value, frozen=True, kw_only=True, tag=True):
+    """Send the stop signal to every replica, wait its stop timeout, then kill. The replicas can be started again."""
+
+    set: SetId
+
+
+class RemoveSet(Value, frozen=True, kw_only=True, tag=True):
+    """Stop a set and remove its replicas with all that was theirs. ``Conflict`` if active; no error if gone."""
+
+    set: SetId
+
+
+class RemoveProject(Value, frozen=True, kw_only=True, tag=True):
+    """Remove all sets, the switch and the network of a project; its volumes too if asked."""
+
+    project: str
+    volumes: bool = False
+
+
+Action = (
+    Prepare
+    | StartSet
+    | AwaitReady
+    | Propose
+    | Validate
+    | Activate
+    | Deactivate
+    | Drain
+    | WatchSet
+    | StopSet
+    | RemoveSet
+    | RemoveProject
+)
+
+
+class Receipt(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """What an action did: one line for the history, and figures worth keeping (``sessions_left``, ``gap_seconds``)."""
+
+    summary: str
+    figures: dict[str, float] = {}

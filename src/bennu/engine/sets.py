@@ -1,0 +1,135 @@
+"""A set and its replicas, as they should be and as they are: the values that plans are made of and engines observe.
+
+Pure. ``SetSpec`` is everything that makes a set what it is; ``Observation`` is a project as an engine found it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NewType
+
+import msgspec
+
+from bennu.compose.model import Service, Volume
+from bennu.compose.struct import Value
+from bennu.digest import Digest, digest_of, encoded
+
+SetId = NewType("SetId", str)
+ReplicaState = Literal["created", "running", "paused", "exited"]
+Health = Literal["none", "starting", "healthy", "unhealthy"]
+
+
+class SetSpec(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything that makes a set what it is. Two specs with the same ``id`` are the same set.
+
+    ``image`` is a manifest digest. ``service`` is resolved and carries ports, mounts, health check and limits;
+    ``volumes`` are the project's, by their keys in the fleet file.
+    """
+
+    id: SetId
+    project: str
+    image: Digest
+    image_name: str
+    service: Service
+    volumes: dict[str, Volume] = {}
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas the set has."""
+        return self.service.replicas
+
+
+def set_id(
+    project: str, service: str, configuration: Digest, image: Digest, *, replicas: int, generation: int = 0
+) -> SetId:
+    """The name of a set: the service and ten hexadecimal digits of what its replicas are made from, and how many.
+
+    A set never changes, its size included, and belongs to one project: the same file deployed under two names makes
+    two. ``generation`` counts how often it was made again from scratch.
+    """
+    content = digest_of(f"set 1\n{project}\n{configuration}\n{image}\n{replicas}\n".encode())
+    return SetId(f"{service}-{encoded(content)[:10]}" + (f"-{generation}" if generation else ""))
+
+
+class ReplicaObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """One replica as it is. ``address`` is on the project's network; times are Unix seconds.
+
+    ``problem`` is what a person should know: the last failed probe with its exit status and output.
+    """
+
+    service: str
+    set: SetId
+    index: int
+    container: str
+    state: ReplicaState
+    health: Health = "none"
+    address: str | None = None
+    exit_status: int | None = None
+    restarts: int = 0
+    created: float = 0.0
+    started: float | None = None
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``web.2``."""
+        return f"{self.service}.{self.index}"
+
+    @property
+    def is_ready(self) -> bool:
+        """Running, and healthy as far as it has a health check."""
+        return self.state == "running" and self.health in {"none", "healthy"}
+
+
+class SetObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """A set as it is: its spec as it was started, and its replicas by index."""
+
+    spec: SetSpec
+    replicas: tuple[ReplicaObservation, ...] = ()
+    sessions: int = 0
+    """Connections that the switch holds to it now."""
+    released: float | None = None
+    """When it last lost the traffic (Unix seconds); None while it is active or has never had it."""
+
+    @property
+    def id(self) -> SetId:
+        """The set's name."""
+        return self.spec.id
+
+    @property
+    def is_ready(self) -> bool:
+        """As many replicas as it should have, all of them ready."""
+        return len(self.replicas) == self.spec.replicas and all(replica.is_ready for replica in self.replicas)
+
+    @property
+    def temperature(self) -> Literal["warm", "frozen", "stopped"]:
+        """How quickly it could take the traffic: runs, is paused, or has to be started."""
+        states = {replica.state for replica in self.replicas}
+        if states == {"running"}:
+            return "warm"
+        return "frozen" if states == {"paused"} else "stopped"
+
+
+class Observation(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """A project as it is.
+
+    ``active`` names the set of each service that has the traffic or, where it has no ports, the duty.
+    """
+
+    project: str
+    sets: dict[SetId, SetObservation] = {}
+    active: dict[str, SetId] = {}
+    switch_running: bool = False
+
+    @property
+    def stamp(self) -> Digest:
+        """What a saved plan is bound to: the sets, how many replicas they have, and which of them are active."""
+        facts = {
+            "active": self.active,
+            "sets": {name: [replica.index for replica in found.replicas] for name, found in self.sets.items()},
+        }
+        return digest_of(msgspec.json.encode(facts, order="deterministic"))
+
+    def active_set(self, service: str) -> SetObservation | None:
+        """The active set of a service, or None if it has none."""
+        name = self.active.get(service)
+        return None if name is None else self.sets.get(name)
