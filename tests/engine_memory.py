@@ -23,6 +23,7 @@ from bennu.engine.actions import (
     Receipt,
     RemoveProject,
     RemoveSet,
+    RenewReplica,
     StartSet,
     StopSet,
     Validate,
@@ -110,6 +111,8 @@ class MemoryEngine:
                     self._prove(action)
                 case Activate():
                     self._activate(action)
+                case RenewReplica():
+                    return self._renew(action)
                 case Drain():
                     return self._drain(action)
                 case _:
@@ -235,6 +238,17 @@ class MemoryEngine:
             index: replace(one, healthy=one.state == "running") for index, one in sorted(kept.replicas.items())
         }
         report(f"{count} of {count} ready")
+
+    def _renew(self, action: RenewReplica) -> Receipt:
+        kept = self._find(action.set)
+        if not 1 <= action.index <= kept.spec.replicas:
+            raise NotFound(f"set {action.set!r} has no replica {action.index}")
+        fresh = self._fresh(kept.spec)
+        kept.replicas[action.index] = fresh
+        if fresh.state != "running" or self.behave(kept.spec) == "sick":
+            raise Failed(f"replica {kept.spec.service.name}.{action.index} of set {action.set} is not ready")
+        kept.replicas[action.index] = replace(fresh, healthy=True)
+        return Receipt(summary="made again from the image", figures={"sessions_left": 0.0})
 
     def _activate(self, action: Activate) -> None:
         found = self.deployed[action.project]

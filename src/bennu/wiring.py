@@ -159,11 +159,18 @@ class Store:
             yield Root(f"container {record.name}", images, (record.snapshot,) if record.snapshot else ())
 
     def _release_roots(self) -> Iterator[Root]:
-        """The images of the revision that is active, that is being rolled out, and of those that can come back."""
+        """The images of the revision that is active, that is being rolled out, and of those that can come back; and
+        those of saved plans.
+        """
+        import time
+
         from bennu.deploy.history import History
+        from bennu.digest import short
         from bennu.store.gc import Root
 
         history = History(self.database)
+        for digest, images in history.saved_images(time.time()).items():
+            yield Root(f"saved plan {short(digest)}", images)
         for project in history.projects():
             active = history.active(project)
             sets = history.kept_sets(project, history.release(active.release).keep) if active else frozenset()

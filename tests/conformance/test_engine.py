@@ -16,6 +16,7 @@ from bennu.engine.actions import (
     Propose,
     RemoveProject,
     RemoveSet,
+    RenewReplica,
     StartSet,
     StopSet,
     Validate,
@@ -176,6 +177,22 @@ def test_a_set_is_completed(world):
     world.ready(spec)
     assert world.observe().sets[spec.id].is_ready
     assert world.fetch("web") == "1"
+
+
+def test_one_replica_is_made_again(world):
+    spec = world.spec(replicas=2)
+    world.deploy(spec)
+    before = world.observe()
+    assert world.do(RenewReplica(set=spec.id, index=2)).figures == {"sessions_left": 0.0}
+    after = world.observe()
+    assert (after.stamp, after.active) == (before.stamp, before.active)
+    assert after.sets[spec.id].is_ready
+    assert world.fetch("web") == "1"
+    world.lose("web", 1)
+    world.do(RenewReplica(set=spec.id, index=1))  # what is gone is made as well
+    assert world.observe().sets[spec.id].is_ready
+    with pytest.raises(NotFound, match="no replica 3"):
+        world.do(RenewReplica(set=spec.id, index=3))
 
 
 def test_sick_replicas_are_never_ready(world):

@@ -19,7 +19,8 @@ from typing import Final, Protocol
 from bennu import errors
 from bennu.compose.struct import Value
 from bennu.deploy import plan as planning
-from bennu.deploy.history import History, Kind, Revision, RevisionState
+from bennu.deploy.history import History, Kind, Revision, RevisionState, Source
+from bennu.deploy.measured import Measured
 from bennu.deploy.plan import Plan
 from bennu.deploy.release import Release
 from bennu.deploy.rollout import Rollout
@@ -121,6 +122,7 @@ class Deployer:
         *,
         kind: Kind = "apply",
         origin: int | None = None,
+        source: Source | None = None,
         deadlines: Deadlines | None = None,
     ) -> Outcome:
         """Do a plan, under the lock. ``Conflict`` if revision or observation have moved since it was made.
@@ -128,7 +130,9 @@ class Deployer:
         Raises the error that made the rollout revert, after it has reverted.
         """
         self._check(plan)
-        revision = self.history.begin(release, plan, kind=kind, origin=origin, author=self.author, now=self._clock())
+        revision = self.history.begin(
+            release, plan, kind=kind, origin=origin, author=self.author, now=self._clock(), source=source
+        )
         rollout = Rollout(plan, deadlines)
         run = _Run(self.engine, rollout, reporter)
         run.drive(rollout.begin())
@@ -145,12 +149,12 @@ class Deployer:
         run.drive(commands)
         state = _verdict(rollout)
         reason = run.reason or (None if state == "active" else "its process died before the switch")
-        self.history.finish(revision, state, now=self._clock(), phases=run.phases, reason=reason)
+        self._finish(revision, state, rollout, run, reason)
         reporter.say(f"revision {revision.number} is {'active' if state == 'active' else 'reverted'}")
 
     def _record(self, revision: Revision, rollout: Rollout, run: _Run) -> Outcome:
         state = _verdict(rollout)
-        self.history.finish(revision, state, now=self._clock(), phases=run.phases, reason=run.reason)
+        self._finish(revision, state, rollout, run, run.reason)
         if state != "active":
             raise run.error(rollout, revision)
         return Outcome(
@@ -158,6 +162,15 @@ class Deployer:
             state=rollout.state.value,
             seconds=sum(run.phases.values()),
             notes=tuple(note.reason for note in rollout.notes),
+        )
+
+    def _finish(
+        self, revision: Revision, state: RevisionState, rollout: Rollout, run: _Run, reason: str | None
+    ) -> None:
+        # what somebody interrupted, or a process that died took along, is no verdict on the release
+        bad = state != "active" and bool(rollout.failures) and isinstance(rollout.failures[0], Failed)
+        self.history.finish(
+            revision, state, now=self._clock(), phases=run.phases, reason=reason, figures=run.figures.all, bad=bad
         )
 
     def _check(self, plan: Plan) -> None:
@@ -181,6 +194,7 @@ class _Run:
 
     def __init__(self, engine: Engine, rollout: Rollout, reporter: Reporter) -> None:
         self.phases: dict[str, float] = {}
+        self.figures = Measured(rollout.plan)
         self._engine = engine
         self._rollout = rollout
         self._reporter = reporter
@@ -242,6 +256,7 @@ class _Run:
             self._reporter.failed(command, error)
             return self._rollout.handle(Failed(command=command, reason=error.message))
         self._reporter.done(command, receipt, seconds)
+        self.figures.note(command, receipt, time.monotonic(), seconds)
         return self._rollout.handle(Done(command=command))
 
     def _execute(self, command: Action, cancel: threading.Event) -> tuple[Receipt, float]:

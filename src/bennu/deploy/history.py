@@ -4,13 +4,16 @@ A revision is *rolling* while a process carries its plan out, then *active*, and
 (it was reverted) or *stuck* (it could not be). ``down`` ends the active one. A rolling revision whose process is dead
 is what ``apply.recover`` takes up. At most one revision of a project is active and one rolling: the schema itself
 says so.
+
+A failed revision is *bad* where its release is to blame, and not somebody who interrupted it or a process that died:
+no rollback comes to a release whose last verdict was bad, unless it is named and has served before.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
 
 import msgspec
 
@@ -26,12 +29,27 @@ from bennu.store.database import Database
 
 Kind = Literal["apply", "rollback"]
 RevisionState = Literal["rolling", "active", "superseded", "failed", "stuck", "ended"]
+Figures = Mapping[str, Mapping[str, float]]
+"""What was measured in a rollout: service or set -> ``gap_seconds``, ``sessions_left`` and so on."""
+SERVED: Final = frozenset({"active", "superseded", "ended"})
+"""The states of revisions that had the traffic and kept it."""
+SAVED_SECONDS: Final = 7 * 86400.0
+"""So long the images of a saved plan are kept for it."""
+
+
+class Source(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """The saved plan that a revision carried out: the file's name as it was given, the plan's digest, who made it."""
+
+    file: str
+    digest: Digest
+    author: str
 
 
 class Revision(Value, frozen=True, kw_only=True, omit_defaults=True):
     """One activation. ``origin`` is the revision whose release it is: itself, or the one that a rollback went back to.
 
-    Times are Unix seconds; ``phases`` gives the seconds that each state of the rollout took.
+    Times are Unix seconds; ``phases`` gives the seconds that each state of the rollout took, ``figures`` what was
+    measured on the way. ``bad``: it failed, and its release is to blame. ``source``: the saved plan that it came from.
     """
 
     project: str
@@ -46,6 +64,14 @@ class Revision(Value, frozen=True, kw_only=True, omit_defaults=True):
     finished: float | None = None
     phases: dict[str, float] = {}
     reason: str | None = None
+    figures: dict[str, dict[str, float]] = {}
+    bad: bool = False
+    source: Source | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it is under way."""
+        return None if self.finished is None else self.finished - self.started
 
 
 class History:
@@ -55,7 +81,15 @@ class History:
         self._database = database
 
     def begin(
-        self, release: Release, plan: Plan, *, kind: Kind, origin: int | None, author: str, now: float
+        self,
+        release: Release,
+        plan: Plan,
+        *,
+        kind: Kind,
+        origin: int | None,
+        author: str,
+        now: float,
+        source: Source | None = None,
     ) -> Revision:
         """Record that a plan is being carried out. ``Conflict`` if another one of the project already is."""
         digest = release.digest
@@ -70,8 +104,9 @@ class History:
             number = row["last"] + 1
             try:
                 connection.execute(
-                    "INSERT INTO revisions (project, number, kind, release, origin, sets, state, plan, author, started)"
-                    " VALUES (?, ?, ?, ?, ?, ?, 'rolling', ?, ?, ?)",
+                    "INSERT INTO revisions"
+                    " (project, number, kind, release, origin, sets, state, plan, author, started, source)"
+                    " VALUES (?, ?, ?, ?, ?, ?, 'rolling', ?, ?, ?, ?)",
                     (
                         release.project,
                         number,
@@ -82,6 +117,7 @@ class History:
                         canonical_json(plan).decode(),
                         author,
                         now,
+                        None if source is None else msgspec.json.encode(source).decode(),
                     ),
                 )
             except sqlite3.IntegrityError as error:
@@ -89,7 +125,15 @@ class History:
         return self.revision(release.project, number)
 
     def finish(
-        self, revision: Revision, state: RevisionState, *, now: float, phases: dict[str, float], reason: str | None
+        self,
+        revision: Revision,
+        state: RevisionState,
+        *,
+        now: float,
+        phases: dict[str, float],
+        reason: str | None,
+        figures: Figures | None = None,
+        bad: bool = False,
     ) -> None:
         """Record how a rollout ended. Becoming active supersedes the revision that was."""
         where = (revision.project, revision.number)
@@ -100,8 +144,17 @@ class History:
                     (revision.project,),
                 )
             connection.execute(
-                "UPDATE revisions SET state = ?, finished = ?, phases = ?, reason = ? WHERE project = ? AND number = ?",
-                (state, now, msgspec.json.encode(phases).decode(), reason, *where),
+                "UPDATE revisions SET state = ?, finished = ?, phases = ?, reason = ?, figures = ?, bad = ?"
+                " WHERE project = ? AND number = ?",
+                (
+                    state,
+                    now,
+                    msgspec.json.encode(phases).decode(),
+                    reason,
+                    msgspec.json.encode(figures or {}).decode(),
+                    int(bad),
+                    *where,
+                ),
             )
 
     def end(self, project: str) -> None:
@@ -152,32 +205,48 @@ class History:
     def rollback_target(self, project: str, number: int | None = None) -> Revision:
         """The revision that a rollback goes back to: the named one, else the newest good one before the active one's.
 
-        ``Conflict`` for a revision that never served or already serves; ``NotFound`` if there is none to go back to.
+        ``Conflict`` for a revision whose release never served or already serves; ``NotFound`` if there is none to go
+        back to.
         """
-        active = self.active(project)
+        revisions, active = self.revisions(project), self.active(project)
         if number is not None:
-            chosen = self.revision(project, number)
-            if chosen.state not in {"superseded", "active", "ended"}:
-                raise Conflict(
-                    f"revision {number} of project {project!r} never served ({chosen.reason or chosen.state})",
-                    "`bennu releases` lists those that did",
-                )
-            if active is not None and chosen.release == active.release:
-                raise Conflict(f"revision {number} of project {project!r} is what runs now")
-            return self.revision(project, chosen.origin)
+            return self._named_target(self.revision(project, number), active, revisions)
         if active is None:
             raise NotFound(f"project {project!r} has no active revision", "`bennu apply` starts it")
-        for candidate in self.revisions(project):
+        skipped: Revision | None = None
+        for candidate in revisions:
             if (
                 candidate.number < active.origin
                 and candidate.state == "superseded"
                 and candidate.release != active.release
             ):
+                if last_verdict(candidate.release, revisions).bad:
+                    skipped = skipped or candidate
+                    continue
                 return candidate if candidate.origin == candidate.number else self.revision(project, candidate.origin)
+        if skipped is not None:
+            failed = last_verdict(skipped.release, revisions)
+            raise NotFound(
+                f"project {project!r} has no good earlier revision to go back to: the release of revision "
+                f"{skipped.number} failed as revision {failed.number} ({failed.reason or failed.state})",
+                f"`bennu rollback {skipped.number}` tries it all the same",
+            )
         raise NotFound(
             f"project {project!r} has no earlier revision to go back to",
-            "`bennu releases` lists all; `bennu rollback REVISION` names one",
+            "`bennu history` lists all; `bennu rollback REVISION` names one",
         )
+
+    def _named_target(self, chosen: Revision, active: Revision | None, revisions: Sequence[Revision]) -> Revision:
+        number, project = chosen.number, chosen.project
+        if active is not None and chosen.release == active.release:
+            raise Conflict(f"revision {number} of project {project!r} is what runs now")
+        if not any(each.release == chosen.release and each.state in SERVED for each in revisions):
+            bad = "is bad and" if chosen.bad else "has"
+            raise Conflict(
+                f"revision {number} of project {project!r} {bad} never served ({chosen.reason or chosen.state})",
+                "`bennu releases` lists those that did",
+            )
+        return self.revision(project, chosen.origin)
 
     def kept_sets(self, project: str, keep: int, *, besides: Digest | None = None) -> frozenset[SetId]:
         """The sets of the last ``keep`` releases that served: what may come back.
@@ -198,10 +267,40 @@ class History:
             sets.update(revision.sets.values())
         return frozenset(sets)
 
+    def save_plan(self, digest: Digest, plan: Plan, images: Iterable[Digest], now: float) -> None:
+        """Remember that a plan was saved to a file, so that its images stay for it; forget those that are void."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM saved_plans WHERE created < ?", (now - SAVED_SECONDS,))
+            connection.execute(
+                "DELETE FROM saved_plans WHERE project = ? AND revision != ?", (plan.project, plan.revision)
+            )
+            connection.execute(
+                "INSERT OR REPLACE INTO saved_plans (digest, project, revision, images, created)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (digest, plan.project, plan.revision, msgspec.json.encode(sorted(set(images))).decode(), now),
+            )
+
+    def saved_images(self, now: float) -> dict[Digest, tuple[Digest, ...]]:
+        """The images of saved plans that could still be applied, by the plans' digests: roots for garbage
+        collection.
+        """
+        rows = self._database.query(
+            "SELECT * FROM saved_plans p WHERE created >= ? AND revision ="
+            " (SELECT COALESCE(MAX(number), 0) FROM revisions r WHERE r.project = p.project)",
+            (now - SAVED_SECONDS,),
+        )
+        return {Digest(row["digest"]): msgspec.json.decode(row["images"], type=tuple[Digest, ...]) for row in rows}
+
     def images(self, kept: Iterable[Revision]) -> frozenset[Digest]:
         """The manifest digests that these revisions need: roots for garbage collection."""
         digests = {revision.release for revision in kept}
         return frozenset(entry.image for digest in digests for entry in self.release(digest).services.values())
+
+
+def last_verdict(release: Digest, revisions: Sequence[Revision]) -> Revision:
+    """The revision, newest first, in which a release was last found good or bad; interrupted ones say nothing."""
+    of_it = [each for each in revisions if each.release == release]
+    return next((each for each in of_it if each.bad or each.state in SERVED), of_it[0])
 
 
 def _revision(row: sqlite3.Row) -> Revision:
@@ -218,4 +317,7 @@ def _revision(row: sqlite3.Row) -> Revision:
         finished=row["finished"],
         phases=msgspec.json.decode(row["phases"], type=dict[str, float]),
         reason=row["reason"],
+        figures=msgspec.json.decode(row["figures"], type=dict[str, dict[str, float]]),
+        bad=bool(row["bad"]),
+        source=None if row["source"] is None else msgspec.json.decode(row["source"], type=Source),
     )

@@ -18,7 +18,7 @@ from bennu.compose.model import Service, Volume
 from bennu.compose.struct import Value
 from bennu.deploy.release import Release
 from bennu.digest import Digest
-from bennu.engine.sets import Observation, SetId, SetObservation, SetSpec
+from bennu.engine.sets import Observation, SetId, SetObservation, SetSpec, generation_of
 
 Kind = Literal["create", "replace", "remove", "keep", "repair"]
 Order = Literal["start-first", "stop-first"]
@@ -82,15 +82,14 @@ def make(
 ) -> Plan:
     """The plan that makes ``release`` what runs, seen from ``observation`` at ``revision``.
 
-    ``keep``: sets that earlier revisions may come back to. ``generations``: per service, above 0 to make its set anew.
+    ``keep``: sets that earlier revisions may come back to. ``generations``: per service, the generation of its set
+    (``next_generation`` for one made anew); where it is not said, the one that there is.
     """
-    numbers = generations or {}
+    numbers = {name: generation(release, name, observation) for name in release.services} | (generations or {})
     waves = release.waves()
     jobs = _jobs(release)
     changes = [
-        _change(release.spec(name, numbers.get(name, 0)), observation, is_job=name in jobs)
-        for wave in waves
-        for name in wave
+        _change(release.spec(name, numbers[name]), observation, is_job=name in jobs) for wave in waves for name in wave
     ]
     gone = [
         Change(service=service, kind="remove", old=found.spec, reasons=("no longer in the fleet file",))
@@ -98,7 +97,7 @@ def make(
         if service not in release.services and (found := observation.active_set(service)) is not None
     ]
     used = {change.new.id for change in changes if change.new} | {change.old.id for change in changes if change.old}
-    spare = used | set(keep) | set(observation.active.values())
+    spare = (used | set(keep) | set(observation.active.values())) - _outworn(release, changes)
     return Plan(
         project=release.project,
         release=release.digest,
@@ -110,6 +109,35 @@ def make(
         volumes=release.volumes,
         prune=tuple(sorted(name for name in observation.sets if name not in spare)),
     )
+
+
+def generation(release: Release, service: str, observation: Observation) -> int:
+    """The generation of a service's set that there is: of the active one, else the newest; 0 where there is none."""
+    first = release.spec(service).id
+    active = observation.active.get(service)
+    found = None if active is None else generation_of(active, first)
+    return found if found is not None else _newest(first, observation)
+
+
+def next_generation(release: Release, service: str, observation: Observation) -> int:
+    """The generation of a service's set made again from scratch, whether or not there is one of its content."""
+    first = release.spec(service).id
+    is_there = any(generation_of(name, first) is not None for name in observation.sets)
+    return _newest(first, observation) + 1 if is_there else 0
+
+
+def _newest(first: SetId, observation: Observation) -> int:
+    return max((number for name in observation.sets if (number := generation_of(name, first)) is not None), default=0)
+
+
+def _outworn(release: Release, changes: Collection[Change]) -> set[SetId]:
+    """Old sets whose new ones have the same content: nothing would ever come back to them."""
+    return {
+        change.old.id
+        for change in changes
+        if change.old and change.new and change.old.id != change.new.id
+        and generation_of(change.old.id, release.spec(change.service).id) is not None
+    }  # fmt: skip
 
 
 def _jobs(release: Release) -> set[str]:

@@ -111,6 +111,21 @@ class Drain(Value, frozen=True, kw_only=True, tag=True):
     timeout_seconds: float
 
 
+class RenewReplica(Value, frozen=True, kw_only=True, tag=True):
+    """Burn one replica of a set and make it again from the image, in the same place.
+
+    Where others of its set serve, it leaves the traffic and is drained first, for so long at most; then it is stopped,
+    removed with all that was its own, made, started and proven. ``Failed`` where the new one does not become ready: it
+    stays, out of the traffic, and is tended. A crash at any point leaves at worst a set that the next ``tend`` or
+    ``StartSet`` completes. ``Receipt.figures``: ``sessions_left``.
+    """
+
+    set: SetId
+    index: int
+    drain_seconds: float = 30.0
+    ready_seconds: float = 300.0
+
+
 class StopSet(Value, frozen=True, kw_only=True, tag=True):
     """Send the stop signal to every replica, wait its stop timeout, then kill. The replicas can be started again."""
 
@@ -140,6 +155,7 @@ Action = (
     | Deactivate
     | Drain
     | WatchSet
+    | RenewReplica
     | StopSet
     | RemoveSet
     | RemoveProject

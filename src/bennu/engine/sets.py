@@ -50,6 +50,14 @@ def set_id(
     return SetId(f"{service}-{encoded(content)[:10]}" + (f"-{generation}" if generation else ""))
 
 
+def generation_of(name: SetId, first: SetId) -> int | None:
+    """Which generation of the set ``first`` (whose generation is 0) another set is; None for one of other content."""
+    if name == first:
+        return 0
+    number = name.removeprefix(f"{first}-") if name.startswith(f"{first}-") else ""
+    return int(number) if number.isdigit() else None
+
+
 class ReplicaObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
     """One replica as it is. ``address`` is on the project's network; times are Unix seconds.
 

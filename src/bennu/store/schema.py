@@ -252,10 +252,32 @@ ALTER TABLE names ADD COLUMN index_digest TEXT REFERENCES indexes (digest);
 CREATE INDEX names_by_index ON names (index_digest);
 """
 
+_VERDICTS: Final = """
+-- deploy.history: JSON: service or set -> what was measured of it -> number; 1 where the release itself is to blame for
+-- the failure; JSON: deploy.history.Source, NULL where no saved plan was applied
+ALTER TABLE revisions ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE revisions ADD COLUMN bad INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE revisions ADD COLUMN source TEXT;
+UPDATE revisions SET bad = 1 WHERE state IN ('failed', 'stuck') AND reason IS NOT NULL
+    AND reason NOT IN ('interrupted', 'the process that carried this plan out has died');
+CREATE TABLE saved_plans (          -- deploy.history: plans that were saved to files; their images stay for a time
+    digest TEXT PRIMARY KEY,
+    project TEXT NOT NULL,
+    revision INTEGER NOT NULL,      -- the one that it was made at: void when there is a later one
+    images TEXT NOT NULL,           -- JSON: manifest digests
+    created REAL NOT NULL
+) STRICT;
+CREATE TABLE engine_leaving (       -- engine.embedded.records: replicas that are about to be removed
+    container TEXT PRIMARY KEY REFERENCES containers (id) ON DELETE CASCADE,
+    until REAL NOT NULL             -- so long nobody gives it traffic (Unix seconds), should its remover have died
+) STRICT;
+"""
+
 MIGRATIONS: Final[tuple[str, ...]] = (
     _STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,
     _STOPPED_SETS,
     _SIZES,
     _BUILDS,
     _INDEXES,
+    _VERDICTS,
 )

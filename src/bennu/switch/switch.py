@@ -151,6 +151,16 @@ class Switch:
                 total += sum(counts.get(name, 0) for name in backends)
         return total
 
+    def server_sessions(self, name: str) -> int:
+        """The requests and connections that one server has now, on all its ports and in older processes too."""
+        total = 0
+        for generation in self._processes.alive():
+            with suppress(Unavailable):
+                total += sum(
+                    one.sessions for one in generation.control.counters() if one.server.partition(":")[2] == name
+                )
+        return total
+
     def drain(self, service: str, set_id: str, timeout_seconds: float, cancel: threading.Event | None = None) -> int:
         """Wait until a set has no sessions left, or time is up; how many are left."""
         return drain.wait(lambda: self.sessions(service, set_id), timeout_seconds, cancel)

@@ -8,8 +8,9 @@ import pytest
 
 from bennu.config import Settings
 from bennu.deploy import plan as planning
-from bennu.deploy.history import History, Revision
+from bennu.deploy.history import SAVED_SECONDS, History, Revision
 from bennu.deploy.release import Release
+from bennu.digest import digest_of
 from bennu.engine.sets import Observation
 from bennu.errors import Conflict, NotFound
 from bennu.store.database import Database
@@ -35,7 +36,9 @@ class Book:
         )
 
     def write(self, *entries: str) -> Book:
-        """``1``: version 1 becomes active; ``2!``: version 2 fails; ``<3``: a rollback to revision 3; ``-``: down."""
+        """``1``: version 1 becomes active; ``2!``: version 2 fails; ``2?``: it is interrupted; ``<3``: a rollback to
+        revision 3; ``-``: down.
+        """
         for entry in entries:
             if entry == "-":
                 self.history.end(PROJECT)
@@ -44,8 +47,10 @@ class Book:
             digest = self.history.revision(PROJECT, origin).release if origin else None
             of = next(v for v in "123456789" if version(v).digest == digest) if digest else entry[0]
             revision = self.begin(of, origin=origin)
-            state = "failed" if entry.endswith("!") else "active"
-            self.history.finish(revision, state, now=self.now + 0.5, phases={"starting": 0.5}, reason=None)
+            state = "failed" if entry[-1] in "!?" else "active"
+            bad = entry.endswith("!")
+            reason = "it fell over" if bad else None
+            self.history.finish(revision, state, now=self.now + 0.5, phases={"starting": 0.5}, reason=reason, bad=bad)
         return self
 
     def back(self, number: int | None = None) -> int:
@@ -124,6 +129,39 @@ def test_a_named_revision(book: Book):
     book.write("1", "-")
     assert book.history.active(PROJECT) is None
     assert book.back(6) == 6
+
+
+def test_what_failed_last_is_picked_by_nobody_but_can_be_named(book: Book):
+    book.write("1", "2", "3", "2!")
+    assert book.back() == 1
+    assert book.back(2) == 2  # it has served before
+    assert book.back(4) == 4  # which is the same release
+    book.write("1!")
+    with pytest.raises(NotFound, match=r"release of revision 2 failed as revision 4 \(it fell over\)") as caught:
+        book.back()
+    assert "`bennu rollback 2`" in str(caught.value.hint)
+    book.write("2?")  # an interruption is no verdict
+    with pytest.raises(NotFound, match="no good earlier"):
+        book.back()
+    book.write("2", "3")
+    assert book.history.revision(PROJECT, book.back()).release == version("2").digest
+
+
+def test_a_bad_one_that_never_served_is_refused(book: Book):
+    book.write("1", "2!")
+    with pytest.raises(Conflict, match=r"revision 2 .*is bad and never served \(it fell over\)"):
+        book.back(2)
+
+
+def test_saved_plans_keep_their_images_until_they_are_void(book: Book):
+    book.write("1")
+    plan = planning.make(version("2"), Observation(project=PROJECT), revision=1)
+    digest, images = digest_of(b"plan"), [version("2").services["web"].image]
+    book.history.save_plan(digest, plan, images, now=1000.0)
+    assert book.history.saved_images(1001.0) == {digest: tuple(images)}
+    assert book.history.saved_images(1000.0 + SAVED_SECONDS + 1) == {}
+    book.write("3")
+    assert book.history.saved_images(1001.0) == {}
 
 
 def test_a_rollback_to_a_rollback_names_the_first(book: Book):

@@ -111,6 +111,18 @@ def test_made_again_from_scratch():
     change = plan.change("web")
     assert (change.kind, change.reasons) == ("replace", ("made again from scratch",))
     assert change.new.id == f"{change.old.id}-1"
+    assert plan.prune == (change.old.id,)  # the same content: nobody goes back to it
+
+
+def test_what_was_made_again_is_what_the_release_wants():
+    again = shop().spec("web", 2)
+    found = observation(seen(shop().spec("db")), seen(again))
+    assert make(shop(), found).is_empty
+    assert planning.next_generation(shop(), "web", found) == 3
+    assert planning.next_generation(shop("2"), "web", found) == 0  # that is a fresh set anyhow
+    kept = observation(seen(shop().spec("db")), seen(shop("2").spec("web")), kept=[seen(again)])
+    back = make(shop(), kept, keep={again.id}).change("web")
+    assert (back.new.id, back.returns) == (again.id, True)
 
 
 def test_a_plan_survives_json():

@@ -19,6 +19,7 @@ from bennu.engine.actions import (
     Receipt,
     RemoveProject,
     RemoveSet,
+    RenewReplica,
     StartSet,
     StopSet,
     Validate,
@@ -28,6 +29,7 @@ from bennu.engine.base import Capabilities, Report
 from bennu.engine.embedded import observation
 from bennu.engine.embedded.proving import Proving
 from bennu.engine.embedded.records import EngineRecords
+from bennu.engine.embedded.renewing import Renewing
 from bennu.engine.embedded.replicas import Replicas, network_name
 from bennu.engine.embedded.tending import Tending
 from bennu.engine.embedded.traffic import Traffic
@@ -69,6 +71,7 @@ class EmbeddedEngine:
         self._replicas = Replicas(settings, containers, self._networks, images)
         self._traffic = Traffic(settings, self.records, self._networks, images)
         self._proving = Proving(self._replicas, self.records, self._images, self._traffic)
+        self._renewing = Renewing(self._replicas, self.records, self._traffic, self._proving)
         self._tending = Tending(self._replicas, self.records, self._traffic, images, self._look)
         self._reconciled = 0.0
 
@@ -95,6 +98,8 @@ class EmbeddedEngine:
                 return self._start(action, report, cancel)
             case AwaitReady() | Validate() | WatchSet():
                 return self._proving.execute(action, self._spec(action.set), report, cancel)
+            case RenewReplica():
+                return self._renewing.execute(action, self._spec(action.set), report, cancel)
             case Drain():
                 return self._drain(action, cancel)
             case RemoveProject():

@@ -42,7 +42,8 @@ class Proving:
             case WatchSet():
                 return self._watch(action, spec, report, cancel)
 
-    def _look(self, spec: SetSpec) -> tuple[ReplicaObservation, ...]:
+    def look(self, spec: SetSpec) -> tuple[ReplicaObservation, ...]:
+        """The replicas of a set as they are."""
         containers = self._replicas.containers
         return observation.replicas_of_set(containers, containers.networks, self._records, spec)
 
@@ -50,7 +51,7 @@ class Proving:
         count = spec.replicas if action.first is None else min(action.first, spec.replicas)
 
         def look() -> tuple[ReplicaObservation, ...]:
-            return tuple(replica for replica in self._look(spec) if replica.index <= count)
+            return tuple(replica for replica in self.look(spec) if replica.index <= count)
 
         waiting = Readiness(self._replicas, self._records, self._images, spec, look, count=count)
         if action.completed:
@@ -59,8 +60,19 @@ class Proving:
         waiting.wait(action.timeout_seconds, report, cancel)
         return Receipt(summary=f"all {count} ready" if count > 1 else "ready")
 
+    def await_replica(
+        self, action: AwaitReady, spec: SetSpec, index: int, report: Report, cancel: threading.Event
+    ) -> None:
+        """Wait until one replica is ready, whatever the others do."""
+
+        def look() -> tuple[ReplicaObservation, ...]:
+            return tuple(replica for replica in self.look(spec) if replica.index == index)
+
+        waiting = Readiness(self._replicas, self._records, self._images, spec, look, count=1)
+        waiting.wait(action.timeout_seconds, report, cancel)
+
     def _validate(self, action: Validate, spec: SetSpec, report: Report, cancel: threading.Event) -> Receipt:
-        server = next((replica for replica in self._look(spec) if replica.state == "running"), None)
+        server = next((replica for replica in self.look(spec) if replica.state == "running"), None)
         if server is None:
             raise NotFound(f"set {spec.id!r} has no replica that runs", "start it first")
         Validating(self._replicas, self._images, spec, server).check(action.validations, report, cancel)
@@ -72,7 +84,7 @@ class Proving:
             found = [one for one in self._traffic.switch(spec.project).status().sets if one.set == spec.id]
             return Counted(sum(one.requests for one in found), sum(one.server_errors for one in found))
 
-        watching = Watching(spec, lambda: self._look(spec), count, self._replicas.last_lines)
+        watching = Watching(spec, lambda: self.look(spec), count, self._replicas.last_lines)
         seen = watching.wait(action, report, cancel)
         figures = {"answers": float(seen.answers), "errors": float(seen.errors)}
         return Receipt(summary=f"well; {seen.answers} answers, {seen.errors} errors", figures=figures)

@@ -153,6 +153,24 @@ class EngineRecords:
                 [(msgspec.json.encode(state).decode(), container) for container, state in states.items()],
             )
 
+    def leave(self, container: str, until: float) -> None:
+        """Remember that a replica gets no more traffic, since it is about to be removed; until then at most."""
+        with self._database.transaction(durable=False) as rows:
+            rows.execute(
+                "INSERT OR REPLACE INTO engine_leaving (container, until) SELECT id, ? FROM containers WHERE id = ?",
+                (until, container),
+            )
+
+    def stay(self, container: str) -> None:
+        """A replica that was about to be removed stays."""
+        with self._database.transaction(durable=False) as rows:
+            rows.execute("DELETE FROM engine_leaving WHERE container = ?", (container,))
+
+    def leaving(self, now: float) -> frozenset[str]:
+        """The containers of replicas that are about to be removed."""
+        rows = self._database.query("SELECT container FROM engine_leaving WHERE until > ?", (now,))
+        return frozenset(row["container"] for row in rows)
+
     def host_port(self, project: str, service: str, target: int, protocol: str) -> int | None:
         """The host port that was chosen for a port which is published anywhere."""
         row = self._database.one(

@@ -126,6 +126,15 @@ class Replicas:
             self.containers.remove(replica.container, force=True)
         _each(self._start, self._all(spec, [replica.index], threading.Event()))
 
+    def burn(self, spec: SetSpec, index: int) -> None:
+        """Remove one replica with all that was its own, if it is there, and start one in its place."""
+        for container in self.of(spec):
+            if container.record.labels[labels.REPLICA] == str(index):
+                self._stop(container)
+                with suppress(NotFound):
+                    self.containers.remove(container.id, force=True, volumes=True)
+        _each(self._start, self._all(spec, [index], threading.Event()))
+
     def _all(self, spec: SetSpec, indices: Iterable[int], cancel: threading.Event) -> list[Container]:
         """The containers of these replicas, made where they are missing; the set's names are written afterwards.
 
@@ -171,14 +180,14 @@ class Replicas:
     def stop(self, spec: SetSpec) -> int:
         """Stop every replica that runs, each within its own time; how many did."""
         alive = [container for container in self.of(spec) if container.status.is_alive]
-
-        def one(container: Container) -> None:
-            if container.status.state == "paused":
-                self.containers.unpause(container.id)
-            self.containers.stop(container.id)
-
-        _each(one, alive, parallel=max(PARALLEL, len(alive)))
+        _each(self._stop, alive, parallel=max(PARALLEL, len(alive)))
         return len(alive)
+
+    def _stop(self, container: Container) -> None:
+        if container.status.state == "paused":
+            self.containers.unpause(container.id)
+        if container.status.is_alive:
+            self.containers.stop(container.id)
 
     def remove(self, spec: SetSpec) -> int:
         """Stop and remove every replica with what was its own; how many there were."""

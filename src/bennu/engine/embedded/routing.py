@@ -8,7 +8,7 @@ publishes. A port is switched request by request where it speaks HTTP, else conn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from bennu.compose.model import Port, Service
@@ -62,6 +62,20 @@ def candidate_servers(spec: SetSpec, addresses: Mapping[int, str]) -> tuple[Serv
 
 def _name(spec: SetSpec, index: int) -> str:
     return f"{spec.id}.{index}"
+
+
+def takes_requests(replicas: Iterable[ReplicaObservation], leaving: Collection[str] = ()) -> dict[str, bool]:
+    """Who of a set takes requests, by container: all that are ready; if none is, all that run, since a guess beats a
+    refusal. ``leaving``: containers that take none while anybody else can.
+    """
+    every = tuple(replicas)
+    for able in (
+        {one.container for one in every if one.is_ready},
+        {one.container for one in every if one.state == "running"},
+    ):
+        if able.difference(leaving):
+            return {one.container: one.container in able and one.container not in leaving for one in every}
+    return {one.container: one.state == "running" for one in every}
 
 
 def wants_host_port(service: Service) -> tuple[Port, ...]:

@@ -9,6 +9,7 @@ what is due, waits a moment for it, and says when it wants to be called again; w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -20,6 +21,7 @@ from bennu.engine.embedded.probes import ask
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import Replicas
 from bennu.engine.embedded.restarts import Attempts, after_attempt, after_end, comes_back
+from bennu.engine.embedded.routing import takes_requests
 from bennu.engine.embedded.traffic import Traffic
 from bennu.engine.sets import Observation, ReplicaObservation, SetObservation
 from bennu.errors import BennuError
@@ -116,7 +118,8 @@ class Tending:
         for name in observation.active.values():
             found = observation.sets.get(name)
             if found is not None and self._traffic.is_served(found.spec):
-                self._traffic.put_active(found.spec, found.replicas, _ready(found))
+                leaving = self._records.leaving(time.time())
+                self._traffic.put_active(found.spec, found.replicas, takes_requests(found.replicas, leaving))
         self._traffic.align(observation.project)
 
     def _chores_of(self, project: str) -> Chores[Done]:
@@ -260,11 +263,3 @@ def _state(known: HealthState | None, replica: ReplicaObservation, now: float) -
 def _when(check: Check, state: HealthState) -> float:
     """When the agent probes next: one that came back is waited for, as it gets no requests until it is healthy."""
     return due_eagerly(check, state) if state.verdict == "starting" else due(check, state)
-
-
-def _ready(found: SetObservation) -> dict[str, bool]:
-    """Who takes requests: all that are ready; if none is, all that run, since a guess beats a refusal."""
-    ready = {replica.container: replica.is_ready for replica in found.replicas}
-    if any(ready.values()):
-        return ready
-    return {replica.container: replica.state == "running" for replica in found.replicas}
