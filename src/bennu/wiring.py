@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from bennu.build.running import Runner
     from bennu.build.shell import FailedShell
     from bennu.build.storage import CacheStorage
+    from bennu.compose.extension import HookEvent
     from bennu.deploy.apply import Deployer
+    from bennu.deploy.errands import Chore
     from bennu.deploy.history import History
     from bennu.deploy.images import MakeImages, Wanted
+    from bennu.deploy.news import Detail, News
+    from bennu.deploy.outbox import Outbox
     from bennu.engine.embedded.engine import EmbeddedEngine
     from bennu.runtime.containers import Containers
     from bennu.store.archive_loader import Loader
@@ -275,11 +279,51 @@ class Fleet(Runtime):
 
         return History(self.database)
 
-    def deployer(self, project: str, author: str) -> Deployer:
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What hooks are still owed."""
+        from bennu.deploy.outbox import Outbox
+
+        return Outbox(self.database)
+
+    def deployer(self, project: str, author: str, *, news: News | None = None) -> Deployer:
         """Plans and rollouts of one project. ``author``: who is at it, for the lock and the history."""
         from bennu.deploy.apply import Deployer
 
-        return Deployer(self.engine, self.history, self.settings.locks, project=project, author=author)
+        news = news or self.news(project, author)
+        return Deployer(self.engine, self.history, self.settings.locks, project=project, author=author, news=news)
+
+    def news(self, project: str, author: str, *, asks: bool = True) -> News:
+        """What tells the hooks of one project's deploy. ``asks`` off: none of them can stop it."""
+        import os
+
+        from bennu.deploy.news import News
+
+        environ = {**os.environ, "BENNU_ROOT": str(self.settings.root)}
+        return News(self.outbox, environ, project=project, author=author, asks=asks)
+
+    def chores(self, say: Callable[[str], None]) -> list[Chore]:
+        """What the agent does besides tending."""
+        import os
+
+        from bennu.deploy.errands import Deliveries
+
+        environ = {**os.environ, "BENNU_ROOT": str(self.settings.root)}
+        return [Deliveries(self.outbox, environ, say)]
+
+    def notify(
+        self, project: str, event: HookEvent, *, reason: str, key: object, services: tuple[str, ...] = (),
+        detail: Detail | None = None,
+    ) -> int:  # fmt: skip
+        """Owe an event to a project's hooks; how many there are. For the agent, which delivers them: see ``news``."""
+        import time
+
+        from bennu.deploy.news import notify
+
+        return notify(
+            self.history, self.outbox, project, event, reason=reason, key=key, services=services, detail=detail,
+            now=time.time(),
+        )  # fmt: skip
 
     def find_image(self, name: str) -> Digest | None:
         """The manifest digest of the image that a name means, or None."""

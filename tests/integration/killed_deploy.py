@@ -10,13 +10,18 @@ import os
 import signal
 import sys
 
+from bennu.compose.extension import Hook, Hooks
 from bennu.compose.load import load
 from bennu.config import Settings
 from bennu.deploy.images import resolve_images
+from bennu.deploy.policy import Policy
 from bennu.deploy.release import resolve
 from bennu.deploy.states import Deadlines, State
 from bennu.engine.actions import Action, Receipt
 from bennu.wiring import Fleet
+
+ASKED = (Hook(command=("true",), blocking=True),)
+POLICY = Policy(hooks=Hooks(post_validate=ASKED, pre_switch=ASKED))
 
 
 class Killer:
@@ -56,7 +61,9 @@ def main(directory: str, state: str, moment: str, *others: str) -> None:
         deployer = fleet.deployer(project.name, f"pid {os.getpid()} (killed)")
         killer = Killer(State[state], moment, [int(pid) for pid in others])
         with deployer.exclusive(killer):
-            deployer.carry_out(deployer.plan(release), release, killer, deadlines=Deadlines(ready_seconds=20))
+            deployer.carry_out(
+                deployer.plan(release, policy=POLICY), release, killer, deadlines=Deadlines(ready_seconds=20)
+            )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def run(args: Arguments, context: Context) -> int:
             fleet.history,
             lambda project: fleet.deployer(project, author("agent run")),
             reporter,
+            chores=fleet.chores(reporter.say),
             until_idle=args.until_idle,
         )
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bennu.cli.command import PROFILE, PROJECT, YES, Arguments, Command, option, switch
 from bennu.cli.context import Context
-from bennu.cli.fleet import DEADLINES, author, load_project, roll_out, wake_agent
+from bennu.cli.fleet import DEADLINES, NO_HOOKS, author, load_project, roll_out, wake_agent
 from bennu.cli.human import clock
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ COMMAND = Command(
         *BUILDING,
         switch("--dry-run", help="Show the plan and stop"),
         switch("--detailed-exitcode", help="With --dry-run: exit with 2 if there are changes"),
+        NO_HOOKS,
         *DEADLINES,
     ),
     description=(
@@ -58,23 +59,34 @@ COMMAND = Command(
 def run(args: Arguments, context: Context) -> int:
     """Build outside the lock; plan, ask and roll out inside it."""
     from concurrent.futures import ThreadPoolExecutor
+    from contextlib import nullcontext
     from functools import partial
 
     from bennu.cli.rollout_progress import RolloutProgress
+    from bennu.deploy.policy import policy_of, origin_of
     from bennu.deploy.release import resolve
     from bennu.wiring import Fleet
 
     started = time.monotonic()
     project = load_project(args, context)
     reporter = RolloutProgress(context)
+    policy = policy_of(project, origin_of(project, tuple(args.profiles)))
     with Fleet(context.settings) as fleet:
-        release = resolve(project, build_images(fleet, project, args, context))
-        deployer = fleet.deployer(project.name, author("apply"))
+        news = fleet.news(project.name, author("apply"), asks=not args.no_hooks)
+        around = (
+            nullcontext()
+            if args.dry_run or args.no_build
+            else news.building(policy, tuple(project.services), reporter.say)
+        )
+        with around:
+            release = resolve(project, build_images(fleet, project, args, context))
+        deployer = fleet.deployer(project.name, author("apply"), news=news)
         if args.dry_run:
             return show_plan(deployer.plan(release), args, context)
         with deployer.exclusive(reporter, wait_seconds=args.wait):
-            plan = deployer.plan(release)
+            plan = deployer.plan(release, policy=policy)
             if plan.is_empty and _is_current(fleet, project.name, release.digest):
+                fleet.history.set_policy(project.name, policy)
                 show_plan(plan, args, context)
                 wake_agent(context)
                 return 0

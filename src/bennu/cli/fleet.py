@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bennu.cli.command import Arguments, option
+from bennu.cli.command import Arguments, option, switch
 from bennu.cli.context import Context
 from bennu.cli.values import duration_seconds
 from bennu.errors import BennuError
@@ -37,6 +37,9 @@ DEADLINES = (
     ),
 )  # fmt: skip
 """For verbs that roll out."""
+
+
+NO_HOOKS = switch("--no-hooks", help="Let no hook stop this; they are called beside it")
 
 
 def load_project(args: Arguments, context: Context) -> Project:

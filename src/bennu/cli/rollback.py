@@ -6,7 +6,7 @@ import time
 
 from bennu.cli.command import PROJECT, YES, Arguments, Command, operand
 from bennu.cli.context import Context
-from bennu.cli.fleet import DEADLINES, author, project_name, roll_out
+from bennu.cli.fleet import DEADLINES, NO_HOOKS, author, project_name, roll_out
 from bennu.cli.human import clock
 from bennu.cli.values import count
 
@@ -17,6 +17,7 @@ COMMAND = Command(
         *PROJECT,
         operand("REVISION", help="Its number; the last good one if left out", convert=count, required=False),
         YES,
+        NO_HOOKS,
         *DEADLINES,
     ),
     description=(
@@ -43,7 +44,8 @@ def run(args: Arguments, context: Context) -> int:
     name = project_name(args, context)
     reporter = RolloutProgress(context)
     with Fleet(context.settings) as fleet:
-        deployer = fleet.deployer(name, author("rollback"))
+        news = fleet.news(name, author("rollback"), asks=not args.no_hooks)
+        deployer = fleet.deployer(name, author("rollback"), news=news)
         with deployer.exclusive(reporter, wait_seconds=args.wait):
             target = fleet.history.rollback_target(name, args.revision)
             release = fleet.history.release(target.release)

@@ -14,8 +14,8 @@ from bennu.cli.context import Context
 from bennu.cli.human import clock
 
 if TYPE_CHECKING:
-    from bennu.deploy.states import State
-    from bennu.engine.actions import Action, Receipt
+    from bennu.deploy.states import Command, State
+    from bennu.engine.actions import Receipt
     from bennu.errors import BennuError
 
 
@@ -37,7 +37,7 @@ class RolloutProgress:
         """A phase begins."""
         self._write(f"==> {state.value}")
 
-    def progress(self, action: Action, line: str) -> None:
+    def progress(self, action: Command, line: str) -> None:
         """News of something under way; repeated news is said once."""
         what = subject(action)
         text = f"    {what}: {line}"
@@ -54,11 +54,11 @@ class RolloutProgress:
                 self._context.stderr.write(text + "\n")
             self._context.stderr.flush()
 
-    def done(self, action: Action, receipt: Receipt, seconds: float) -> None:
+    def done(self, action: Command, receipt: Receipt, seconds: float) -> None:
         """Something has been done."""
         self._write(f"    {subject(action)}: {receipt.summary} ({clock(seconds)})")
 
-    def failed(self, action: Action, error: BennuError) -> None:
+    def failed(self, action: Command, error: BennuError) -> None:
         """Something has failed; the whole report follows at the end."""
         self._write(f"    {subject(action)}: FAILED: {error.message}")
 
@@ -73,8 +73,11 @@ class RolloutProgress:
             self._context.stderr.flush()
 
 
-def subject(action: Action) -> str:
-    """What an action is about: a set, or the project."""
+def subject(action: Command) -> str:
+    """What an action is about: a set, an event of hooks, or the project."""
+    event = getattr(action, "event", None)
+    if event is not None:
+        return f"hooks {event}"
     spec = getattr(action, "spec", None)
     if spec is not None:
         return str(spec.id)

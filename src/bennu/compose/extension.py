@@ -1,11 +1,13 @@
 """What Compose cannot say: ``x-bennu`` of a service and of the whole file, as values. Pure.
 
-``expectations`` reads the part that says when a new set is good enough.
+``expectations`` reads the part that says when a new set is good enough, ``hooks`` what is called on the way.
 """
 
 from __future__ import annotations
 
 from typing import Literal
+
+import msgspec
 
 from bennu.compose.struct import Value
 
@@ -67,6 +69,61 @@ class XBennu(Value, frozen=True, kw_only=True, omit_defaults=True):
     watch: Watch | None = None
 
 
+HookEvent = Literal[
+    "pre_build", "post_validate", "pre_switch", "post_switch", "failed", "rolled_back", "hold_expiring", "drift_found"
+]
+
+
+class Given(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """A text that may be a secret: as it stands in the file, or named by its environment variable or its own file.
+
+    Exactly one of the three is set. What is named is read when it is needed and recorded nowhere.
+    """
+
+    text: str | None = None
+    variable: str | None = None
+    file: str | None = None
+
+
+class Hook(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing to call: a ``command`` on the host or a ``url`` to POST to; exactly one of them is set.
+
+    ``sign`` gives the key of the HMAC that a request carries. ``blocking``: its failure stops the deploy.
+    ``retries`` are tries besides the first.
+    """
+
+    command: tuple[str, ...] = ()
+    url: str | None = None
+    headers: dict[str, Given] = {}
+    sign: Given | None = None
+    timeout_seconds: float = 30.0
+    retries: int = 2
+    blocking: bool = False
+
+
+class Hooks(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """What is called when, event by event. Commands run in the directory of the fleet file."""
+
+    pre_build: tuple[Hook, ...] = ()
+    post_validate: tuple[Hook, ...] = ()
+    pre_switch: tuple[Hook, ...] = ()
+    post_switch: tuple[Hook, ...] = ()
+    failed: tuple[Hook, ...] = ()
+    rolled_back: tuple[Hook, ...] = ()
+    hold_expiring: tuple[Hook, ...] = ()
+    drift_found: tuple[Hook, ...] = ()
+
+    def of(self, event: HookEvent) -> tuple[Hook, ...]:
+        """The hooks of one event, in the file's order."""
+        found: tuple[Hook, ...] = getattr(self, event)
+        return found
+
+    @property
+    def by_event(self) -> dict[str, tuple[Hook, ...]]:
+        """All that there are, without the events that have none."""
+        return {name: found for name, found in msgspec.structs.asdict(self).items() if found}
+
+
 class XBennuProject(Value, frozen=True, kw_only=True, omit_defaults=True):
     """``x-bennu`` at the top level of the file."""
 
@@ -78,3 +135,5 @@ class XBennuProject(Value, frozen=True, kw_only=True, omit_defaults=True):
     """Replicas older than this are replaced from scratch; None: never by age."""
     snapshot: tuple[str, ...] = ()
     """Keys of the volumes that are snapshotted at a switch."""
+    hooks: Hooks = Hooks()
+    """Commands and requests on the way of a deploy, and of what the agent finds."""

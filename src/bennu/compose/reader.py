@@ -16,6 +16,7 @@ from bennu.compose import consistency, schema, values
 from bennu.compose.environment import wanted
 from bennu.compose.extension import XBennuProject
 from bennu.compose.fields import Field
+from bennu.compose.hooks import read_hooks
 from bennu.compose.interpolation import InterpolationError, expand, interpolate
 from bennu.compose.merging import merge, settle
 from bennu.compose.model import DEFAULT_NETWORK, Network, Place, Project, Service, Volume
@@ -102,7 +103,7 @@ def finish(sketch: Draft, env_texts: Mapping[str, str | None]) -> Project:
     volumes = _volumes(root.get("volumes"), sketch.name)
     networks = _networks(root.get("networks"), sketch.name)
     active, inactive = _services(sketch, texts)
-    settings = _x_bennu(root.get("x-bennu"))
+    settings = _x_bennu(root.get("x-bennu"), sketch.base)
     services = root.get("services")
     if services is not None and services.is_mapping:
         consistency.check(services, active, inactive, volumes)
@@ -251,7 +252,7 @@ def _networks(field: Field | None, project: str) -> dict[str, Network]:
     return {DEFAULT_NETWORK: Network(name=name)}
 
 
-def _x_bennu(field: Field | None) -> XBennuProject:
+def _x_bennu(field: Field | None, base: Base) -> XBennuProject:
     if field is None or not schema.check(field, schema.X_BENNU_PROJECT, "x-bennu of the file"):
         return XBennuProject()
     keep, warm, age, snapshot = (field.get(key) for key in ("keep", "keep_warm", "max_age", "snapshot"))
@@ -266,6 +267,7 @@ def _x_bennu(field: Field | None) -> XBennuProject:
         keep_warm_seconds=default.keep_warm_seconds if warm_seconds is None else warm_seconds,
         max_age_seconds=age_seconds,
         snapshot=snapshot.strings() if snapshot else (),
+        hooks=read_hooks(field.get("hooks"), base),
     )
 
 

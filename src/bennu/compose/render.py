@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml as pyyaml
 
 from bennu.compose.canonical import plain
-from bennu.compose.extension import Validation, Watch, XBennu, XBennuProject
+from bennu.compose.extension import Given, Hook, Validation, Watch, XBennu, XBennuProject
 from bennu.compose.model import (
     Build,
     DependsOn,
@@ -261,8 +261,26 @@ def _x_bennu_project(settings: XBennuProject) -> dict[str, Any]:
         "keep_warm": duration_text(settings.keep_warm_seconds),
         "max_age": duration_text(age) if age is not None else None,
         "snapshot": list(settings.snapshot) or None,
+        "hooks": {name: [_hook(hook) for hook in found] for name, found in settings.hooks.by_event.items()} or None,
     }
     return _without_none(found)
+
+
+def _hook(hook: Hook) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "command": list(hook.command) or None,
+        "url": hook.url,
+        "headers": {name: _given(given) for name, given in hook.headers.items()} or None,
+        "sign": _given(hook.sign) if hook.sign else None,
+        "timeout": duration_text(hook.timeout_seconds),
+        "retries": hook.retries,
+        "blocking": hook.blocking or None,
+    }
+    return _without_none(found)
+
+
+def _given(given: Given) -> Any:
+    return given.text if given.text is not None else _without_none({"env": given.variable, "file": given.file})
 
 
 def _escaped(value: Any) -> Any:

@@ -131,7 +131,7 @@ NETWORK: Final = _section(
 VOLUME: Final = _section("driver external labels name", refused={"driver_opts": NOT_BUILT})
 
 X_BENNU_PROJECT: Final = _section(
-    "keep keep_warm max_age snapshot",
+    "hooks keep keep_warm max_age snapshot",
     refused={"engine host jitter policy registry windows": NOT_BUILT},
 )
 X_BENNU: Final = _section(
@@ -139,6 +139,8 @@ X_BENNU: Final = _section(
     refused={"canary flight_recorder max_age quiesce userns": NOT_BUILT},
 )
 VALIDATION: Final = _section("body command contains headers http image method retries script status timeout")
+HOOKS: Final = _section("drift_found failed hold_expiring post_switch post_validate pre_build pre_switch rolled_back")
+HOOK: Final = _section("blocking command headers retries sign timeout url")
 WATCH: Final = _section("for max_errors")
 
 

@@ -13,13 +13,14 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from bennu.config import Settings
 from bennu.deploy.apply import Deployer, Reporter
+from bennu.deploy.errands import Chore
 from bennu.deploy.history import History
 from bennu.deploy.keeping import cooling
 from bennu.engine.actions import StopSet
@@ -47,6 +48,7 @@ class Agent:
         deployer: MakeDeployer,
         reporter: Reporter,
         *,
+        chores: Sequence[Chore] = (),
         until_idle: bool = False,
     ) -> None:
         self._settings = settings
@@ -54,6 +56,7 @@ class Agent:
         self._history = history
         self._deployer = deployer
         self._reporter = reporter
+        self._chores = tuple(chores)
         self._until_idle = until_idle
         self._stop = threading.Event()
         self._trouble: dict[str, str] = {}
@@ -71,19 +74,27 @@ class Agent:
             ),
             _wake_socket(self._settings) as wake,
         ):
-            idle = 0
-            while not self._stop.is_set():
-                try:
-                    due = self._round(time.time())
-                    idle = 0 if self._engine.projects() else idle + 1
-                    if self._until_idle and idle >= IDLE_ROUNDS:
-                        return
-                    self._engine.watch(max(0.0, min(due, LONGEST_SECONDS if not idle else 1.0)), wake.fileno())
-                    self._trouble.pop("", None)
-                except TROUBLE as error:  # a full disk, a database that is locked: whoever keeps the clock stays
-                    self._complain("", error)
-                    self._stop.wait(PAUSE_SECONDS)
-                _drain(wake)
+            try:
+                self._loop(wake)
+            finally:
+                for chore in self._chores:
+                    chore.stop()
+
+    def _loop(self, wake: socket.socket) -> None:
+        idle = 0
+        while not self._stop.is_set():
+            try:
+                now = time.time()
+                due = min(self._round(now), self._do_chores(now))
+                idle = 0 if self._engine.projects() else idle + 1
+                if self._until_idle and idle >= IDLE_ROUNDS:
+                    return
+                self._engine.watch(max(0.0, min(due, LONGEST_SECONDS if not idle else 1.0)), wake.fileno())
+                self._trouble.pop("", None)
+            except TROUBLE as error:  # a full disk, a database that is locked: whoever keeps the clock stays
+                self._complain("", error)
+                self._stop.wait(PAUSE_SECONDS)
+            _drain(wake)
 
     def _round(self, now: float) -> float:
         due = LONGEST_SECONDS
@@ -94,6 +105,17 @@ class Agent:
             except TROUBLE as error:  # one project's must not stop the others
                 self._complain(project, error)
                 due = min(due, PAUSE_SECONDS)
+        return due
+
+    def _do_chores(self, now: float) -> float:
+        due = LONGEST_SECONDS
+        for chore in self._chores:
+            name = type(chore).__name__.lower()
+            try:
+                due = min(due, chore.round(now))
+                self._trouble.pop(name, None)
+            except TROUBLE as error:
+                self._complain(name, error)
         return due
 
     def _complain(self, project: str, error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 ``Deployer`` owns no decision: ``plan`` says what changes, ``rollout`` in which order, the engine does it. Each
 command of one answer runs in a thread of its own; the first Ctrl-C turns into ``Cancelled`` and reverts, the second
-leaves at once and the next command takes the rollout up (``recover``).
+leaves at once and the next command takes the rollout up (``recover``). Hooks are called by ``news``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from bennu import errors
 from bennu.compose.struct import Value
 from bennu.deploy import plan as planning
 from bennu.deploy.history import History, Kind, Revision, RevisionState, Source
+from bennu.deploy.hooks import CallHooks
 from bennu.deploy.measured import Measured
+from bennu.deploy.news import News
 from bennu.deploy.plan import Plan
+from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.deploy.rollout import Rollout
-from bennu.deploy.states import SWITCHED, Cancelled, Deadlines, Done, Failed, State
-from bennu.engine.actions import Action, Receipt
+from bennu.deploy.states import SWITCHED, Cancelled, Command, Deadlines, Done, Failed, State
+from bennu.engine.actions import Receipt
 from bennu.engine.base import Engine
 from bennu.engine.sets import SetId
 from bennu.errors import BennuError, Conflict
@@ -44,13 +47,13 @@ class Reporter(Protocol):
     def state(self, state: State) -> None:
         """The rollout has entered a state that has something to do."""
 
-    def progress(self, action: Action, line: str) -> None:
+    def progress(self, action: Command, line: str) -> None:
         """News of an action under way; called from that action's thread."""
 
-    def done(self, action: Action, receipt: Receipt, seconds: float) -> None:
+    def done(self, action: Command, receipt: Receipt, seconds: float) -> None:
         """An action has been done."""
 
-    def failed(self, action: Action, error: BennuError) -> None:
+    def failed(self, action: Command, error: BennuError) -> None:
         """An action has failed."""
 
     def say(self, line: str) -> None:
@@ -77,12 +80,14 @@ class Deployer:
         *,
         project: str,
         author: str,
+        news: News | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.engine = engine
         self.history = history
         self.project = project
         self.author = author
+        self._news = news
         self._lock = locks_directory / f"deploy-{project}.lock"
         self._clock = clock
 
@@ -104,14 +109,17 @@ class Deployer:
                 self._recover(reporter)
             yield
 
-    def plan(self, release: Release, *, generations: dict[str, int] | None = None) -> Plan:
-        """What has to change so that ``release`` is what runs."""
+    def plan(
+        self, release: Release, *, generations: dict[str, int] | None = None, policy: Policy | None = None
+    ) -> Plan:
+        """What has to change so that ``release`` is what runs. ``policy``: that of its fleet file; None: as before."""
         return planning.make(
             release,
             self.engine.observe(self.project),
             revision=self.history.last_number(self.project),
             keep=self._keep(release),
             generations=generations,
+            policy=policy or self.history.policy(self.project),
         )
 
     def carry_out(
@@ -134,9 +142,17 @@ class Deployer:
             release, plan, kind=kind, origin=origin, author=self.author, now=self._clock(), source=source
         )
         rollout = Rollout(plan, deadlines)
-        run = _Run(self.engine, rollout, reporter)
+        run = self._run(rollout, revision, reporter)
         run.drive(rollout.begin())
-        return self._record(revision, rollout, run)
+        return self._record(revision, rollout, run, reporter)
+
+    def _run(self, rollout: Rollout, revision: Revision, reporter: Reporter) -> _Run:
+        def call(command: CallHooks, cancel: threading.Event) -> Receipt:
+            if self._news is None:
+                return Receipt(summary="nobody to call them")
+            return self._news.step(command, rollout.plan, revision, cancel, reporter.say)
+
+        return _Run(self.engine, rollout, reporter, call)
 
     def _recover(self, reporter: Reporter) -> None:
         found = self.history.rolling(self.project)
@@ -145,33 +161,55 @@ class Deployer:
         revision, plan = found
         reporter.say(f"revision {revision.number} was left unfinished by {revision.author}; taking it up")
         rollout, commands = Rollout.recover(plan, self.engine.observe(self.project))
-        run = _Run(self.engine, rollout, reporter)
+        run = self._run(rollout, revision, reporter)
         run.drive(commands)
         state = _verdict(rollout)
         reason = run.reason or (None if state == "active" else "its process died before the switch")
         self._finish(revision, state, rollout, run, reason)
+        error = None if state == "active" else errors.Failed(f"revision {revision.number} failed: {reason}")
+        for line in self._tell(revision, rollout, run, error, reporter):
+            reporter.say(f"warning: {line}")
         reporter.say(f"revision {revision.number} is {'active' if state == 'active' else 'reverted'}")
 
-    def _record(self, revision: Revision, rollout: Rollout, run: _Run) -> Outcome:
+    def _record(self, revision: Revision, rollout: Rollout, run: _Run, reporter: Reporter) -> Outcome:
         state = _verdict(rollout)
         self._finish(revision, state, rollout, run, run.reason)
-        if state != "active":
-            raise run.error(rollout, revision)
+        error = None if state == "active" else run.error(rollout, revision)
+        unheard = self._tell(revision, rollout, run, error, reporter)
+        if error is not None:
+            for line in unheard:
+                reporter.say(f"warning: {line}")
+            raise error
         return Outcome(
             revision=self.history.revision(self.project, revision.number),
             state=rollout.state.value,
             seconds=sum(run.phases.values()),
-            notes=tuple(note.reason for note in rollout.notes),
+            notes=(*(note.reason for note in rollout.notes), *unheard),
         )
 
     def _finish(
         self, revision: Revision, state: RevisionState, rollout: Rollout, run: _Run, reason: str | None
     ) -> None:
-        # what somebody interrupted, or a process that died took along, is no verdict on the release
-        bad = state != "active" and bool(rollout.failures) and isinstance(rollout.failures[0], Failed)
+        # what somebody interrupted or forbade, or a process that died took along, is no verdict on the release
+        first = rollout.failures[0] if rollout.failures else None
+        forbidden = isinstance(first, Failed) and isinstance(first.command, CallHooks)
+        bad = state != "active" and isinstance(first, Failed) and not forbidden
         self.history.finish(
             revision, state, now=self._clock(), phases=run.phases, reason=reason, figures=run.figures.all, bad=bad
         )
+
+    def _tell(
+        self, revision: Revision, rollout: Rollout, run: _Run, error: BennuError | None, reporter: Reporter
+    ) -> tuple[str, ...]:
+        """Tell the hooks how it ended; what could not be told. The verdict stands already."""
+        if self._news is None:
+            return ()
+        back = "revert_switching" in run.phases if error else revision.kind == "rollback"
+        try:
+            self._news.ended(revision, rollout.plan, error, reporter.say, phase=run.failed_in, back=back)
+            return self._news.finish()
+        except (BennuError, OSError, sqlite3.Error) as problem:  # a full disk: nothing can be written down either
+            return (f"hooks could not be called: {problem}",)
 
     def _check(self, plan: Plan) -> None:
         if plan.revision != self.history.last_number(self.project):
@@ -192,9 +230,18 @@ class Deployer:
 class _Run:
     """One drive of a rollout: threads, clocks and errors, which the machine itself must not know."""
 
-    def __init__(self, engine: Engine, rollout: Rollout, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        rollout: Rollout,
+        reporter: Reporter,
+        call: Callable[[CallHooks, threading.Event], Receipt],
+    ) -> None:
         self.phases: dict[str, float] = {}
         self.figures = Measured(rollout.plan)
+        self.failed_in = ""
+        """The phase in which it went wrong first."""
+        self._call = call
         self._engine = engine
         self._rollout = rollout
         self._reporter = reporter
@@ -208,7 +255,7 @@ class _Run:
         failures = self._rollout.failures
         return None if not failures else failures[0].reason
 
-    def drive(self, commands: list[Action]) -> None:
+    def drive(self, commands: list[Command]) -> None:
         """Run commands and feed the answers back until the rollout is final."""
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="bennu-rollout") as pool:
             while commands:
@@ -218,11 +265,11 @@ class _Run:
                 commands = self._answer(pool, commands)
                 self.phases[state.name.lower()] = self.phases.get(state.name.lower(), 0.0) + time.monotonic() - started
 
-    def _answer(self, pool: ThreadPoolExecutor, commands: list[Action]) -> list[Action]:
+    def _answer(self, pool: ThreadPoolExecutor, commands: list[Command]) -> list[Command]:
         if self._rollout.state.name.startswith("REVERT"):
             self._cancel = threading.Event()  # what cancelled the rollout must not cancel its way back
         waiting = {pool.submit(self._execute, command, self._cancel): command for command in commands}
-        following: list[Action] = []
+        following: list[Command] = []
         while waiting:
             done = self._wait(set(waiting))
             for future in done:
@@ -243,25 +290,31 @@ class _Run:
                     self._reporter.say("interrupted: the switch is done, so this goes on without waiting")
                 else:
                     self._reporter.say("interrupted: reverting (once more to leave at once)")
+                    self.failed_in = self.failed_in or self._rollout.state.name.lower()
                     self._rollout.handle(Cancelled(reason="interrupted"))
 
-    def _take(self, command: Action, future: Future[tuple[Receipt, float]]) -> list[Action]:
+    def _take(self, command: Command, future: Future[tuple[Receipt, float]]) -> list[Command]:
         try:
             receipt, seconds = future.result()
         except (BennuError, OSError, sqlite3.Error) as caught:
             # a full disk is no reason to leave things half done
             error = caught if isinstance(caught, BennuError) else errors.Failed(f"{type(command).__name__}: {caught}")
             self._first = self._first or error
+            self.failed_in = self.failed_in or self._rollout.state.name.lower()
             self._last = error
             self._reporter.failed(command, error)
             return self._rollout.handle(Failed(command=command, reason=error.message))
         self._reporter.done(command, receipt, seconds)
-        self.figures.note(command, receipt, time.monotonic(), seconds)
+        if not isinstance(command, CallHooks):
+            self.figures.note(command, receipt, time.monotonic(), seconds)
         return self._rollout.handle(Done(command=command))
 
-    def _execute(self, command: Action, cancel: threading.Event) -> tuple[Receipt, float]:
+    def _execute(self, command: Command, cancel: threading.Event) -> tuple[Receipt, float]:
         started = time.monotonic()
-        receipt = self._engine.execute(command, lambda line: self._reporter.progress(command, line), cancel)
+        if isinstance(command, CallHooks):
+            receipt = self._call(command, cancel)
+        else:
+            receipt = self._engine.execute(command, lambda line: self._reporter.progress(command, line), cancel)
         return receipt, time.monotonic() - started
 
     def error(self, rollout: Rollout, revision: Revision) -> BennuError:

@@ -21,6 +21,7 @@ from bennu.compose.canonical import canonical_json
 from bennu.compose.struct import Value
 from bennu.deploy import release as releases
 from bennu.deploy.plan import Plan
+from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.digest import Digest
 from bennu.engine.sets import SetId
@@ -135,7 +136,7 @@ class History:
         figures: Figures | None = None,
         bad: bool = False,
     ) -> None:
-        """Record how a rollout ended. Becoming active supersedes the revision that was."""
+        """Record how a rollout ended. Becoming active supersedes the revision that was, and its plan's policy holds."""
         where = (revision.project, revision.number)
         with self._database.transaction() as connection:
             if state == "active":
@@ -156,12 +157,31 @@ class History:
                     *where,
                 ),
             )
+            if state == "active":
+                connection.execute(
+                    "INSERT OR REPLACE INTO policies (project, body) SELECT project, json_extract(plan, '$.policy')"
+                    " FROM revisions WHERE project = ? AND number = ? AND json_extract(plan, '$.policy') IS NOT NULL",
+                    where,
+                )
 
     def end(self, project: str) -> None:
         """The project has been taken down: no revision of it is active or rolling any more."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE revisions SET state = 'ended' WHERE project = ? AND state IN ('active', 'rolling')", (project,)
+            )
+
+    def policy(self, project: str) -> Policy | None:
+        """How the project is looked after: the policy of what was applied last; None if nothing ever was."""
+        row = self._database.one("SELECT body FROM policies WHERE project = ?", (project,))
+        return None if row is None else msgspec.json.decode(row["body"], type=Policy)
+
+    def set_policy(self, project: str, policy: Policy) -> None:
+        """For a fleet file that differs in nothing else."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO policies (project, body) VALUES (?, ?)",
+                (project, msgspec.json.encode(policy).decode()),
             )
 
     def revision(self, project: str, number: int) -> Revision:

@@ -16,6 +16,7 @@ import msgspec
 from bennu.compose.canonical import canonical_json
 from bennu.compose.model import Service, Volume
 from bennu.compose.struct import Value
+from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.digest import Digest
 from bennu.engine.sets import Observation, SetId, SetObservation, SetSpec, generation_of
@@ -56,6 +57,8 @@ class Plan(Value, frozen=True, kw_only=True, omit_defaults=True):
     services: dict[str, Service]
     volumes: dict[str, Volume] = {}
     prune: tuple[SetId, ...] = ()
+    policy: Policy | None = None
+    """How the project is looked after once this has been carried out; None: as before."""
 
     @property
     def is_empty(self) -> bool:
@@ -79,6 +82,7 @@ def make(
     revision: int,
     keep: Collection[SetId] = (),
     generations: dict[str, int] | None = None,
+    policy: Policy | None = None,
 ) -> Plan:
     """The plan that makes ``release`` what runs, seen from ``observation`` at ``revision``.
 
@@ -108,6 +112,7 @@ def make(
         services={name: entry.service for name, entry in release.services.items()},
         volumes=release.volumes,
         prune=tuple(sorted(name for name in observation.sets if name not in spare)),
+        policy=policy,
     )
 
 

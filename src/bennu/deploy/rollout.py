@@ -8,11 +8,13 @@ Theory. Services are started in waves, in dependency order. Up to the switch not
 exception that the plan announces: a service that writes state which its next set shares is replaced *stop-first*
 (YIELDING). Of a set that has validations only the first replica is started, its test server; what it asks of other
 services goes to the candidates of its own release (PROPOSING), and only when it has been checked (VALIDATING) does
-the rest of the set follow (COMPLETING). A service that nothing serves yet, new or stop-first, takes the duty as soon
-as it is proven (ADOPTING), since later waves need it. All other services switch together, in one action (SWITCHING),
-which is the commit point: a failure before it reverts everything in the opposite order. After it only the watch
-(WATCHING) can still take the switch back; any other failure is noted and the rollout goes on. A rollout whose process
-died is taken up by ``recover``: forward if the engine has committed the switch, back if it has not.
+the rest of the set follow (COMPLETING). Where hooks may object they are asked before that (VETTING) and each time
+before the traffic moves (ANNOUNCING, CLEARING); without any there is nothing to do in these states. A service that
+nothing serves yet, new or stop-first, takes the duty as soon as it is proven (ADOPTING), since later waves need it.
+All other services switch together, in one action (SWITCHING), which is the commit point: a failure before it reverts
+everything in the opposite order. After it only the watch (WATCHING) can still take the switch back; any other failure
+is noted and the rollout goes on. A rollout whose process died is taken up by ``recover``: forward if the engine has
+committed the switch, back if it has not.
 
 ``states.NEXT`` is the table that it walks.
 """
@@ -22,11 +24,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from bennu.compose.extension import Validation
+from bennu.compose.extension import HookEvent, Validation
+from bennu.deploy.hooks import CallHooks
 from bennu.deploy.plan import Change, Plan
-from bennu.deploy.states import COMMITTED, FINAL, NEXT, SWITCHED, Cancelled, Deadlines, Event, Failed, State
+from bennu.deploy.states import COMMITTED, FINAL, NEXT, SWITCHED, Cancelled, Command, Deadlines, Event, Failed, State
 from bennu.engine.actions import (
-    Action,
     Activate,
     AwaitReady,
     Deactivate,
@@ -52,21 +54,21 @@ class Rollout:
         self.wave = 0
         self.failures: list[Failed | Cancelled] = []
         self.notes: list[Failed] = []
-        self._pending: list[Action] = []
+        self._pending: list[Command] = []
         self._failed = False
         self._begun: set[SetId] = set()
         self._yielded: set[SetId] = set()
         self._touched: set[str] = set()  # services whose activation may have moved
         self._left: set[str] = set()  # services that were taken out
 
-    def begin(self) -> list[Action]:
+    def begin(self) -> list[Command]:
         """The first commands; none where the plan has nothing to do."""
         return self._leave(State.NEW, failed=False)
 
     @classmethod
     def recover(
         cls, plan: Plan, observation: Observation, deadlines: Deadlines | None = None
-    ) -> tuple[Rollout, list[Action]]:
+    ) -> tuple[Rollout, list[Command]]:
         """Take up a rollout whose process died, with its first commands: forward if committed, else back.
 
         Committed means that every service that was to change has its new set active.
@@ -87,7 +89,7 @@ class Rollout:
         """Nothing more will happen."""
         return self.state in FINAL
 
-    def handle(self, event: Event) -> list[Action]:
+    def handle(self, event: Event) -> list[Command]:
         """Take an answer in; the next commands, once every command under way has been answered."""
         if isinstance(event, Cancelled):
             if self.state not in SWITCHED and not self.state.name.startswith("REVERT") and not self.is_final:
@@ -102,7 +104,7 @@ class Rollout:
             return []
         return self._leave(self.state, failed=self._failed)
 
-    def _leave(self, state: State, *, failed: bool) -> list[Action]:
+    def _leave(self, state: State, *, failed: bool) -> list[Command]:
         done, fail = NEXT[state]
         following = fail if failed else done
         if state is State.ADOPTING and not failed and self.wave + 1 < len(self.plan.waves):
@@ -110,7 +112,7 @@ class Rollout:
             following = State.YIELDING
         return self._enter(following)
 
-    def _enter(self, state: State) -> list[Action]:
+    def _enter(self, state: State) -> list[Command]:
         self.state = state
         self._failed = False
         if self.is_final:
@@ -127,17 +129,17 @@ class Rollout:
         names = self.plan.waves[self.wave] if self.plan.waves else ()
         return [c for c in self._moving(*kinds) if c.service in names]
 
-    def _prepare(self) -> list[Action]:
+    def _prepare(self) -> list[Command]:
         if self.plan.is_empty:
             return []
         return [Prepare(project=self.plan.project, services=self.plan.services, volumes=self.plan.volumes)]
 
-    def _yield(self) -> list[Action]:
+    def _yield(self) -> list[Command]:
         old = [c.old.id for c in self._in_wave("replace") if c.order == "stop-first" and c.old]
         self._yielded.update(old)
         return [StopSet(set=name) for name in old]
 
-    def _propose(self) -> list[Action]:
+    def _propose(self) -> list[Command]:
         so_far = {name for wave in self.plan.waves[: self.wave + 1] for name in wave}
         moving = [c for c in self._moving("replace") if c.order == "start-first" and c.service in so_far]
         # what is adopted in its own wave asks for candidates until then
@@ -162,29 +164,45 @@ class Rollout:
     def _first(self, change: Change) -> int | None:
         return 1 if self._is_validated(change) else None
 
-    def _start(self) -> list[Action]:
+    def _start(self) -> list[Command]:
         self._begun.update(c.new.id for c in self._started() if c.new)
         return [StartSet(spec=c.new, first=self._first(c)) for c in self._started() if c.new]
 
-    def _prove(self) -> list[Action]:
+    def _prove(self) -> list[Command]:
         return [self._await(c.new, self._first(c)) for c in self._started() if c.new]
 
-    def _await(self, spec: SetSpec, first: int | None) -> Action:
+    def _await(self, spec: SetSpec, first: int | None) -> Command:
         completed = spec.service.name in self._jobs()
         seconds = self.deadlines.ready_seconds
         return AwaitReady(set=spec.id, timeout_seconds=seconds, completed=completed, first=first)
 
-    def _validate(self) -> list[Action]:
+    def _validate(self) -> list[Command]:
         checked = [c for c in self._started() if self._is_validated(c)]
         return [Validate(set=c.new.id, validations=self._validations(c)) for c in checked if c.new]
+
+    def _vet(self) -> list[Command]:
+        # what comes back has been validated when it was new
+        return self._calls("post_validate", [c for c in self._started() if c.kind != "repair" and not c.returns])
+
+    def _announce(self) -> list[Command]:
+        return self._calls("pre_switch", [c for c in self._adopted() if c.kind != "repair"])
+
+    def _clear(self) -> list[Command]:
+        return self._calls("pre_switch", self._switched())
+
+    def _calls(self, event: HookEvent, changes: list[Change]) -> list[Command]:
+        policy = self.plan.policy
+        if not changes or policy is None or not policy.hooks.of(event):
+            return []
+        return [CallHooks(event=event, services=tuple(c.service for c in changes))]
 
     def _incomplete(self) -> list[SetSpec]:
         return [c.new for c in self._started() if c.new and self._is_validated(c) and c.new.replicas > 1]
 
-    def _complete(self) -> list[Action]:
+    def _complete(self) -> list[Command]:
         return [StartSet(spec=spec) for spec in self._incomplete()]
 
-    def _prove_all(self) -> list[Action]:
+    def _prove_all(self) -> list[Command]:
         return [self._await(spec, None) for spec in self._incomplete()]
 
     def _jobs(self) -> set[str]:
@@ -195,31 +213,36 @@ class Rollout:
             if dependency.condition == "service_completed_successfully"
         }
 
-    def _adopt(self) -> list[Action]:
+    def _adopt(self) -> list[Command]:
+        return self._activate(self._adopted())
+
+    def _adopted(self) -> list[Change]:
         new = self._in_wave("create", "repair")
-        new += [c for c in self._in_wave("replace") if c.order == "stop-first"]
-        return self._activate(new)
+        return new + [c for c in self._in_wave("replace") if c.order == "stop-first"]
 
-    def _switch(self) -> list[Action]:
-        return self._activate([c for c in self._moving("replace") if c.order == "start-first"])
+    def _switch(self) -> list[Command]:
+        return self._activate(self._switched())
 
-    def _activate(self, changes: list[Change]) -> list[Action]:
+    def _switched(self) -> list[Change]:
+        return [c for c in self._moving("replace") if c.order == "start-first"]
+
+    def _activate(self, changes: list[Change]) -> list[Command]:
         sets = {c.service: c.new.id for c in changes if c.new}
         self._touched.update(sets)
         return [Activate(project=self.plan.project, sets=sets)] if sets else []
 
-    def _drain(self) -> list[Action]:
+    def _drain(self) -> list[Command]:
         gone = self._moving("remove")
         self._left.update(c.service for c in gone)
-        actions: list[Action] = []
+        actions: list[Command] = []
         if gone:
             actions.append(Deactivate(project=self.plan.project, services=tuple(c.service for c in gone)))
         old = [c.old.id for c in self._moving("replace") if c.old and c.order == "start-first"]
         actions += [Drain(set=name, timeout_seconds=self.deadlines.drain_seconds) for name in old]
-        return actions
+        return actions + self._calls("post_switch", self._moving("create", "replace", "remove"))
 
-    def _watch(self) -> list[Action]:
-        actions: list[Action] = []
+    def _watch(self) -> list[Command]:
+        actions: list[Command] = []
         for change in self._moving("create", "replace"):
             service = self.plan.services.get(change.service)
             watch = None if service is None else service.x_bennu.watch
@@ -228,39 +251,39 @@ class Rollout:
                 actions.append(WatchSet(set=change.new.id, seconds=watch.seconds, max_error_share=share))
         return actions
 
-    def _retire(self) -> list[Action]:
-        stopped: list[Action] = [StopSet(set=c.old.id) for c in self._moving("remove") if c.old]
+    def _retire(self) -> list[Command]:
+        stopped: list[Command] = [StopSet(set=c.old.id) for c in self._moving("remove") if c.old]
         return [*stopped, *(RemoveSet(set=name) for name in self.plan.prune)]
 
-    def _revert_stop(self) -> list[Action]:
+    def _revert_stop(self) -> list[Command]:
         # what shared its state with an old set has to end before that one can come back
         new = [c for c in self._moving("replace") if c.order == "stop-first" and c.new and c.new.id in self._begun]
         return [StopSet(set=c.new.id) for c in new if c.new]
 
-    def _revert_start(self) -> list[Action]:
+    def _revert_start(self) -> list[Command]:
         return [StartSet(spec=c.old) for c in self._moving("replace") if c.old and c.old.id in self._yielded]
 
-    def _revert_prove(self) -> list[Action]:
+    def _revert_prove(self) -> list[Command]:
         return [
             AwaitReady(set=c.old.id, timeout_seconds=self.deadlines.ready_seconds)
             for c in self._moving("replace")
             if c.old and c.old.id in self._yielded
         ]
 
-    def _revert_switch(self) -> list[Action]:
+    def _revert_switch(self) -> list[Command]:
         back = {c.service: c.old.id for c in self._moving("replace") if c.old and c.service in self._touched}
         back |= {c.service: c.old.id for c in self._moving("remove") if c.old and c.service in self._left}
         new = tuple(c.service for c in self._moving("create") if c.service in self._touched and not c.old)
-        actions: list[Action] = [Activate(project=self.plan.project, sets=back)] if back else []
+        actions: list[Command] = [Activate(project=self.plan.project, sets=back)] if back else []
         return [*actions, Deactivate(project=self.plan.project, services=new)] if new else actions
 
-    def _revert_drain(self) -> list[Action]:
+    def _revert_drain(self) -> list[Command]:
         new = [c.new.id for c in self._moving("replace") if c.new and c.service in self._touched]
         gone = [c.new.id for c in self._moving("replace") if c.new and c.order == "stop-first"]
         return [Drain(set=name, timeout_seconds=self.deadlines.drain_seconds) for name in new if name not in gone]
 
-    def _revert_remove(self) -> list[Action]:
-        actions: list[Action] = []
+    def _revert_remove(self) -> list[Command]:
+        actions: list[Command] = []
         for change in self._moving("create", "replace"):
             if change.new and change.new.id in self._begun:
                 kept = change.returns
@@ -268,16 +291,19 @@ class Rollout:
         return actions
 
 
-_COMMANDS: Final[dict[State, Callable[[Rollout], list[Action]]]] = {
+_COMMANDS: Final[dict[State, Callable[[Rollout], list[Command]]]] = {
     State.PREPARING: Rollout._prepare,
     State.YIELDING: Rollout._yield,
     State.PROPOSING: Rollout._propose,
     State.STARTING: Rollout._start,
     State.PROVING: Rollout._prove,
     State.VALIDATING: Rollout._validate,
+    State.VETTING: Rollout._vet,
     State.COMPLETING: Rollout._complete,
     State.PROVING_ALL: Rollout._prove_all,
+    State.ANNOUNCING: Rollout._announce,
     State.ADOPTING: Rollout._adopt,
+    State.CLEARING: Rollout._clear,
     State.SWITCHING: Rollout._switch,
     State.DRAINING: Rollout._drain,
     State.WATCHING: Rollout._watch,

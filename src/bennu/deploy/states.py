@@ -9,6 +9,7 @@ import enum
 from typing import Final
 
 from bennu.compose.struct import Value
+from bennu.deploy.hooks import CallHooks
 from bennu.engine.actions import Action
 
 
@@ -22,9 +23,12 @@ class State(enum.Enum):
     STARTING = "starting"
     PROVING = "waiting until ready"
     VALIDATING = "validating"
+    VETTING = "asking hooks (post_validate)"
     COMPLETING = "starting the rest"
     PROVING_ALL = "waiting until all are ready"
+    ANNOUNCING = "asking hooks before new services get the traffic (pre_switch)"
     ADOPTING = "putting new services into service"
+    CLEARING = "asking hooks before the switch (pre_switch)"
     SWITCHING = "switching"
     DRAINING = "draining"
     WATCHING = "watching"
@@ -48,10 +52,13 @@ NEXT: Final[dict[State, tuple[State, State]]] = {
     State.PROPOSING: (State.STARTING, State.REVERT_STOPPING),
     State.STARTING: (State.PROVING, State.REVERT_STOPPING),
     State.PROVING: (State.VALIDATING, State.REVERT_STOPPING),
-    State.VALIDATING: (State.COMPLETING, State.REVERT_STOPPING),
+    State.VALIDATING: (State.VETTING, State.REVERT_STOPPING),
+    State.VETTING: (State.COMPLETING, State.REVERT_STOPPING),
     State.COMPLETING: (State.PROVING_ALL, State.REVERT_STOPPING),
-    State.PROVING_ALL: (State.ADOPTING, State.REVERT_STOPPING),
-    State.ADOPTING: (State.SWITCHING, State.REVERT_STOPPING),  # or YIELDING, while there are waves left
+    State.PROVING_ALL: (State.ANNOUNCING, State.REVERT_STOPPING),
+    State.ANNOUNCING: (State.ADOPTING, State.REVERT_STOPPING),
+    State.ADOPTING: (State.CLEARING, State.REVERT_STOPPING),  # or YIELDING, while there are waves left
+    State.CLEARING: (State.SWITCHING, State.REVERT_STOPPING),
     State.SWITCHING: (State.DRAINING, State.REVERT_STOPPING),
     State.DRAINING: (State.WATCHING, State.WATCHING),
     State.WATCHING: (State.RETIRING, State.REVERT_STOPPING),
@@ -77,16 +84,20 @@ class Deadlines(Value, frozen=True, kw_only=True, omit_defaults=True):
     drain_seconds: float = 30.0
 
 
+Command = Action | CallHooks
+"""What a rollout wants done: by the engine, or by whoever calls hooks."""
+
+
 class Done(Value, frozen=True, kw_only=True):
     """A command has been carried out."""
 
-    command: Action
+    command: Command
 
 
 class Failed(Value, frozen=True, kw_only=True):
     """A command has failed; ``reason`` is one line."""
 
-    command: Action
+    command: Command
     reason: str
 
 

@@ -89,7 +89,7 @@ def failure(argv: Argv, completed: Completed) -> Failed:
 
 
 def _not_started(argv: Argv, cwd: Path | None, error: OSError) -> BennuError:
-    if cwd is not None and error.filename == os.fspath(cwd):
+    if cwd is not None and error.filename is not None and os.fspath(error.filename) == os.fspath(cwd):
         return NotFound(f"directory {error.filename!r} cannot be worked in: {error.strerror}")
     if isinstance(error, FileNotFoundError):
         return missing(argv)

@@ -273,6 +273,25 @@ CREATE TABLE engine_leaving (       -- engine.embedded.records: replicas that ar
 ) STRICT;
 """
 
+_HOOKS: Final = """
+CREATE TABLE policies (             -- deploy.history: how a project is looked after, as of what was applied last
+    project TEXT PRIMARY KEY,
+    body TEXT NOT NULL              -- JSON: deploy.policy.Policy
+) STRICT;
+CREATE TABLE hook_calls (           -- deploy.outbox
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    project TEXT NOT NULL,
+    event TEXT NOT NULL,            -- JSON: deploy.hooks.Event
+    hook TEXT NOT NULL,             -- JSON: compose.extension.Hook
+    directory TEXT NOT NULL,
+    created REAL NOT NULL,
+    due REAL,                       -- when the agent is to try; NULL: given up
+    failures INTEGER NOT NULL DEFAULT 0,
+    problem TEXT
+) STRICT;
+CREATE INDEX hook_calls_by_due ON hook_calls (due);
+"""
+
 MIGRATIONS: Final[tuple[str, ...]] = (
     _STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,
     _STOPPED_SETS,
@@ -280,4 +299,5 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _BUILDS,
     _INDEXES,
     _VERDICTS,
+    _HOOKS,
 )

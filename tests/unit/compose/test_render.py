@@ -12,7 +12,14 @@ from tests.unit.compose.support import project
 EVERYTHING = """
 name: p
 x-note: [1, {a: b}]
-x-bennu: {keep: 1, keep_warm: 90s, max_age: 7d, snapshot: [data]}
+x-bennu:
+  keep: 1
+  keep_warm: 90s
+  max_age: 7d
+  snapshot: [data]
+  hooks:
+    pre_build: {command: [/bin/check, "$$HOME"], blocking: true, timeout: 1m, retries: 0}
+    failed: [/bin/tell it, {url: "https://x/y", headers: {A: b, T: {env: TOKEN}}, sign: {file: /key}}]
 services:
   web:
     image: x

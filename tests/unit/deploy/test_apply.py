@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bennu.compose.extension import Expectation, Validation, Watch, XBennu
+from bennu.compose.extension import Expectation, Hook, Hooks, Validation, Watch, XBennu
 from bennu.config import Settings
 from bennu.deploy import agent as agent_module
 from bennu.deploy.agent import Agent
 from bennu.deploy.apply import AGENT, Deployer, Outcome
 from bennu.deploy.history import History
+from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.deploy.states import FINAL, NEXT, State
 from bennu.engine.actions import Action, Activate, AwaitReady, Drain, Receipt, RemoveSet, StartSet
@@ -86,10 +87,10 @@ class Fleet:
     def deployer(self, author: str = "me") -> Deployer:
         return Deployer(self.engine, self.history, self.settings.locks, project=PROJECT, author=author)
 
-    def apply(self, release: Release, listener: Listener | None = None) -> Outcome:
+    def apply(self, release: Release, listener: Listener | None = None, policy: Policy | None = None) -> Outcome:
         deployer, listener = self.deployer(), listener or self.listener
         with deployer.exclusive(listener):
-            return deployer.carry_out(deployer.plan(release), release, listener)
+            return deployer.carry_out(deployer.plan(release, policy=policy), release, listener)
 
     def active(self) -> dict[str, str]:
         return dict(self.engine.observe(PROJECT).active)
@@ -344,6 +345,9 @@ STATES = [state for state in NEXT if state is not State.NEW and state not in FIN
 COMMITTED_STATES = {State.DRAINING, State.WATCHING, State.RETIRING}
 PROOF = XBennu(validate=(Validation(http=Expectation(port=80)),), watch=Watch(seconds=1))
 
+ASKED = (Hook(command=("true",), blocking=True),)
+POLICY = Policy(hooks=Hooks(post_validate=ASKED, pre_switch=ASKED))
+
 
 def die_at(fleet: Fleet, state: State) -> Release:
     """Roll out a change of both services, or one that fails, and die on entering the state; what was wanted."""
@@ -355,7 +359,7 @@ def die_at(fleet: Fleet, state: State) -> Release:
     reverting = "ill" if state is State.REVERT_DRAINING else "bad" if state.name.startswith("REVERT") else None
     wanted = shop(reverting or "3", db="3", keep=1, proof=PROOF)
     with pytest.raises(Died):
-        fleet.apply(wanted, Listener(die))
+        fleet.apply(wanted, Listener(die), POLICY)
     assert fleet.history.rolling(PROJECT) is not None
     return wanted
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bennu.compose.extension import Expectation, Validation, Watch, XBennu
+from bennu.compose.extension import Expectation, Hook, Hooks, Validation, Watch, XBennu
 from bennu.compose.model import DependsOn, Deploy, Mount, Port, Service
 from bennu.deploy import plan as planning
+from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release, ReleaseService
 from bennu.deploy.rollout import Rollout
 from bennu.deploy.states import COMMITTED, FINAL, NEXT, Cancelled, Done, Failed, State
@@ -89,6 +90,8 @@ class Play:
                 return "Activate " + ", ".join(self.names[s] for s in command.sets.values())
             case "Deactivate":
                 return "Deactivate " + ", ".join(command.services)
+            case "CallHooks":
+                return f"CallHooks {command.event} {', '.join(command.services)}"
             case _:
                 return f"{kind} {self.names.get(command.set, command.set)}"
 
@@ -123,6 +126,54 @@ def test_the_first_apply_goes_wave_by_wave_and_each_service_serves_as_soon_as_it
     play = Play(planning.make(V1, EMPTY, revision=0))
     play.expect("Prepare").expect("StartSet new db").expect("AwaitReady new db").expect("Activate new db")
     play.expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
+    play.ends(State.DONE)
+
+
+ASKED = (Hook(command=("ask",), blocking=True),)
+POLICY = Policy(hooks=Hooks(post_validate=ASKED, pre_switch=ASKED, post_switch=(Hook(command=("tell",)),)))
+
+
+def test_hooks_are_asked_before_the_rest_starts_and_each_time_before_the_traffic_moves() -> None:
+    new = release("2", DB, service("web", needs=("db",), validate=CHECKS, replicas=2))
+    plan = planning.make(new, observed(*both(V1)), revision=1, policy=POLICY)
+    play = Play(plan).expect("Prepare").expect("StopSet old db")
+    play.expect("StartSet new db").expect("AwaitReady new db").expect("CallHooks post_validate db")
+    play.expect("CallHooks pre_switch db").expect("Activate new db").expect("Propose new web")
+    play.expect("StartSet new web first 1").expect("AwaitReady new web first 1").expect("Validate new web")
+    play.expect("CallHooks post_validate web").expect("StartSet new web").expect("AwaitReady new web")
+    play.expect("CallHooks pre_switch web").expect("Activate new web")
+    play.expect("Drain old web", "CallHooks post_switch db, web").ends(State.DONE)
+
+
+@pytest.mark.parametrize("event", ["post_validate", "pre_switch"])
+def test_a_hook_that_objects_reverts_before_anything_old_is_touched(event: str) -> None:
+    only_web = Release(project="shop", services={"db": V1.services["db"], "web": V2.services["web"]})
+    play = Play(planning.make(only_web, observed(*both(V1)), revision=1, policy=POLICY))
+    play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web")
+    if event == "pre_switch":
+        play.expect("CallHooks post_validate web")
+    play.expect(f"CallHooks {event} web", fails=f"CallHooks {event} web")
+    play.expect("RemoveSet new web").ends(State.REVERTED)
+
+
+def test_what_comes_back_is_not_vetted_again_but_announced() -> None:
+    old = Release(project="shop", services={"db": V1.services["db"], "web": V2.services["web"]})
+    kept = observed(*both(V1), old.spec("web"), active={"db": V1.spec("db").id, "web": old.spec("web").id})
+    play = Play(planning.make(V1, kept, revision=2, keep=[old.spec("web").id], policy=POLICY))
+    play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web")
+    play.expect("CallHooks pre_switch web").expect("Activate new web")
+    play.expect("Drain old web", "CallHooks post_switch web").ends(State.DONE)
+
+
+def test_a_repair_moves_no_traffic_and_asks_nobody() -> None:
+    spec = V1.spec("db")
+    ended = SetObservation(
+        spec=spec,
+        replicas=(ReplicaObservation(service="db", set=spec.id, index=1, container="c", state="exited"),),
+    )
+    seen = Observation(project="shop", sets={spec.id: ended}, active={"db": spec.id})
+    play = Play(planning.make(release("1", DB), seen, revision=1, policy=POLICY))
+    play.expect("Prepare").expect("StartSet old db").expect("AwaitReady old db").expect("Activate old db")
     play.ends(State.DONE)
 
 
