@@ -63,7 +63,7 @@ def run(args: Arguments, context: Context) -> int:
     from functools import partial
 
     from bennu.cli.rollout_progress import RolloutProgress
-    from bennu.deploy.policy import policy_of, origin_of
+    from bennu.deploy.policy import origin_of, policy_of
     from bennu.deploy.release import resolve
     from bennu.wiring import Fleet
 

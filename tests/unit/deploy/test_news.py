@@ -24,7 +24,7 @@ from bennu.deploy.errands import Deliveries
 from bennu.deploy.history import History
 from bennu.deploy.news import News, notify
 from bennu.deploy.outbox import Outbox
-from bennu.deploy.policy import Policy, Origin
+from bennu.deploy.policy import Origin, Policy
 from bennu.deploy.release import Release
 from bennu.errors import BennuError, Failed
 from bennu.host.files import remove_tree
