@@ -54,6 +54,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("save", "Write images to a file", ("image save",)),
         Row("load", "Load images from a file", ("image load",)),
         Row("image inspect", "Show everything about images"),
+        Row("image diff", "Show what is different inside two images"),
         Row("image bootstrap", "Make a base image from a distribution's packages"),
     ),
     "Containers": (
