@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import msgspec
+
 from bennu.engine.actions import (
     Action,
     Activate,
     AwaitReady,
     Deactivate,
     Drain,
+    EndHold,
+    HoldReplica,
     Prepare,
     Propose,
     Receipt,
@@ -29,9 +33,17 @@ from bennu.engine.actions import (
     Validate,
     WatchSet,
 )
-from bennu.engine.base import Capabilities, Report
-from bennu.engine.sets import Observation, ReplicaObservation, ReplicaState, SetId, SetObservation, SetSpec
-from bennu.errors import Conflict, Failed, NotFound
+from bennu.engine.base import Capabilities, HeldFiles, HeldProcess, Report
+from bennu.engine.sets import (
+    HoldObservation,
+    Observation,
+    ReplicaObservation,
+    ReplicaState,
+    SetId,
+    SetObservation,
+    SetSpec,
+)
+from bennu.errors import Conflict, Failed, NotFound, Unsupported
 
 Behaviour = Literal["good", "sick", "crash", "done", "ill"]
 """Serves well; runs and never answers a probe; ends with status 3 at once; ends with status 0 (a job); serves well
@@ -56,11 +68,21 @@ class Kept:
 
 
 @dataclass
+class Held:
+    spec: SetSpec
+    index: int
+    replica: Replica
+    traffic: Literal["in", "leaving", "out", "stopped"]
+    in_set: bool = False
+
+
+@dataclass
 class Deployed:
     services: set[str] = field(default_factory=set)
     sets: dict[SetId, Kept] = field(default_factory=dict)
     active: dict[str, SetId] = field(default_factory=dict)
     candidates: dict[str, SetId] = field(default_factory=dict)
+    holds: dict[str, Held] = field(default_factory=dict)
 
 
 class MemoryEngine:
@@ -80,7 +102,7 @@ class MemoryEngine:
         self._lock = threading.RLock()
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(name="memory", freezes=False, holds_in_place=False, shares_namespaces=False, hosts="one")
+        return Capabilities(name="memory", freezes=False, holds_in_place=True, shares_namespaces=False, hosts="one")
 
     def projects(self) -> tuple[str, ...]:
         return tuple(sorted(self.deployed))
@@ -93,6 +115,17 @@ class MemoryEngine:
                 sets={name: self._observed(kept) for name, kept in sorted(found.sets.items())},
                 active=dict(found.active),
                 switch_running=bool(found.active),
+                holds=tuple(
+                    HoldObservation(
+                        replica=msgspec.structs.replace(
+                            self._replica(held.spec, held.index, held.replica),
+                            container=f"{name}-held" if not held.in_set else f"{held.spec.id}.{held.index}",
+                        ),
+                        traffic=held.traffic,
+                        in_set=held.in_set,
+                    )
+                    for name, held in sorted(found.holds.items())
+                ),
             )
 
     def execute(self, action: Action, report: Report, cancel: threading.Event) -> Receipt:
@@ -115,6 +148,10 @@ class MemoryEngine:
                     return self._renew(action)
                 case Drain():
                     return self._drain(action)
+                case HoldReplica():
+                    self._hold(action)
+                case EndHold():
+                    self._end_hold(action)
                 case _:
                     self._take_away(action)
         return Receipt(summary="done")
@@ -267,6 +304,47 @@ class MemoryEngine:
             if name is not None:
                 found.sets[name].released = self._clock()
 
+    def _hold(self, action: HoldReplica) -> None:
+        found = self.deployed.get(action.project, Deployed())
+        name = f"{action.service}.{action.index}"
+        if name in found.holds:
+            return
+        if action.service not in found.active:
+            raise NotFound(f"service {action.service!r} has no active set")
+        kept = found.sets[found.active[action.service]]
+        if action.index not in kept.replicas:
+            raise NotFound(f"replica {name!r} does not exist")
+        if self._is_job(found, action.service):
+            raise Conflict(f"{name} is a job, which ends by itself")
+        alone = kept.spec.service.writes_shared_state and kept.spec.replicas == 1
+        if alone and not action.in_traffic:
+            raise Conflict(f"{name} is alone to write a volume: a fresh replica beside it would write it too")
+        traffic: Literal["in", "out"] = "in" if action.in_traffic else "out"
+        found.holds[name] = Held(kept.spec, action.index, kept.replicas[action.index], traffic, alone)
+        if not alone:
+            kept.replicas[action.index] = replace(self._fresh(kept.spec), healthy=self.behave(kept.spec) == "good")
+
+    def _end_hold(self, action: EndHold) -> None:
+        found = self.deployed.get(action.project, Deployed())
+        held = found.holds.pop(f"{action.service}.{action.index}", None)
+        if held is not None and held.in_set:
+            kept = found.sets[held.spec.id]
+            kept.replicas[held.index] = replace(self._fresh(held.spec), healthy=self.behave(held.spec) == "good")
+
+    def _step_aside(self, found: Deployed, name: SetId) -> None:
+        for held in found.holds.values():
+            if held.spec.id == name and (held.in_set or held.spec.service.writes_shared_state):
+                held.traffic, held.replica = "stopped", Replica("exited", exit_status=0)
+                if held.in_set:
+                    held.in_set = False
+                    del found.sets[name].replicas[held.index]
+
+    def held_files(self, project: str, service: str, index: int) -> HeldFiles:
+        raise Unsupported("nothing that is only remembered has files")
+
+    def held_processes(self, project: str, service: str, index: int) -> tuple[HeldProcess, ...]:
+        return ()
+
     def _drain(self, action: Drain) -> Receipt:
         left = float(self._find(action.set).sessions)
         return Receipt(summary=f"{left:g} sessions left", figures={"sessions_left": left})
@@ -274,6 +352,7 @@ class MemoryEngine:
     def _stop(self, name: SetId) -> None:
         for found in self.deployed.values():
             if name in found.sets:
+                self._step_aside(found, name)
                 kept = found.sets[name]
                 kept.stopped = True
                 kept.replicas = {
@@ -285,6 +364,8 @@ class MemoryEngine:
         for found in self.deployed.values():
             if name in found.active.values():
                 raise Conflict(f"set {name!r} is active", "activate another set first")
+            if name in found.sets:
+                self._step_aside(found, name)
             found.sets.pop(name, None)
 
     def _find(self, name: SetId) -> Kept:
@@ -316,26 +397,26 @@ class MemoryEngine:
         )
 
     def _observed(self, kept: Kept) -> SetObservation:
-        spec = kept.spec
-        has_check = spec.service.healthcheck is not None or spec.service.x_bennu.probe is not None
         return SetObservation(
-            spec=spec,
+            spec=kept.spec,
             sessions=kept.sessions,
             released=kept.released,
-            replicas=tuple(
-                ReplicaObservation(
-                    service=spec.service.name,
-                    set=spec.id,
-                    index=index,
-                    container=f"{spec.id}.{index}",
-                    state=one.state,
-                    health=("healthy" if one.healthy else "starting") if has_check else "none",
-                    address=f"10.0.0.{index}" if one.state == "running" else None,
-                    exit_status=one.exit_status,
-                    restarts=one.restarts,
-                    created=1.0,
-                    started=1.0,
-                )
-                for index, one in sorted(kept.replicas.items())
-            ),
+            replicas=tuple(self._replica(kept.spec, index, one) for index, one in sorted(kept.replicas.items())),
+        )
+
+    @staticmethod
+    def _replica(spec: SetSpec, index: int, one: Replica) -> ReplicaObservation:
+        has_check = spec.service.healthcheck is not None or spec.service.x_bennu.probe is not None
+        return ReplicaObservation(
+            service=spec.service.name,
+            set=spec.id,
+            index=index,
+            container=f"{spec.id}.{index}",
+            state=one.state,
+            health=("healthy" if one.healthy else "starting") if has_check else "none",
+            address=f"10.0.0.{index}" if one.state == "running" else None,
+            exit_status=one.exit_status,
+            restarts=one.restarts,
+            created=1.0,
+            started=1.0,
         )

@@ -127,7 +127,10 @@ class RenewReplica(Value, frozen=True, kw_only=True, tag=True):
 
 
 class StopSet(Value, frozen=True, kw_only=True, tag=True):
-    """Send the stop signal to every replica, wait its stop timeout, then kill. The replicas can be started again."""
+    """Send the stop signal to every replica, wait its stop timeout, then kill. The replicas can be started again.
+
+    Held ones that were made for it go on, unless its service writes what the next set shares: they are stopped too.
+    """
 
     set: SetId
 
@@ -139,10 +142,41 @@ class RemoveSet(Value, frozen=True, kw_only=True, tag=True):
 
 
 class RemoveProject(Value, frozen=True, kw_only=True, tag=True):
-    """Remove all sets, the switch and the network of a project; its volumes too if asked."""
+    """Remove all sets, held replicas, the switch and the network of a project; its volumes too if asked."""
 
     project: str
     volumes: bool = False
+
+
+class HoldReplica(Value, frozen=True, kw_only=True, tag=True):
+    """Set a replica of the active set aside, with its own root writable, and make a fresh one in its place.
+
+    From then on it is nobody's: its set may be stopped, frozen, removed and started again without it. It gets no new
+    requests as soon as another replica of its set is ready, which is at once where there are several; with
+    ``in_traffic`` it goes on getting its share, beside the fresh one, as long as its set is active. What it has under
+    way ends by itself. Where a single replica writes a volume, nothing can stand in for it: then it is held in its
+    place, ``in_traffic`` only, and stops with its set. ``Conflict`` otherwise, ``NotFound`` if the service has no such
+    replica. Executed again, it completes the hold that there is.
+    """
+
+    project: str
+    service: str
+    index: int
+    in_traffic: bool = False
+    timeout_seconds: float = 300.0
+    """How long the replacement may take until it is ready."""
+
+
+class EndHold(Value, frozen=True, kw_only=True, tag=True):
+    """Take a held replica out of the traffic, drain and stop it, remove it with all that it wrote. No error if gone.
+
+    Where nothing stood in for it, its set gets a fresh one.
+    """
+
+    project: str
+    service: str
+    index: int
+    drain_seconds: float = 30.0
 
 
 Action = (
@@ -159,6 +193,8 @@ Action = (
     | StopSet
     | RemoveSet
     | RemoveProject
+    | HoldReplica
+    | EndHold
 )
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
 
 from bennu.compose.struct import Value
 from bennu.engine.actions import Action, Receipt
 from bennu.engine.sets import Observation, SetId
+from bennu.host.mounts import Mount
 
 
 class Capabilities(Value, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,6 +26,28 @@ class Capabilities(Value, frozen=True, kw_only=True, omit_defaults=True):
     holds_in_place: bool
     shares_namespaces: bool
     hosts: Literal["one", "many"]
+
+
+class HeldProcess(NamedTuple):
+    """A process in a held replica. ``started``: clock ticks since the boot, with the pid its identity."""
+
+    pid: int
+    started: int
+    command: tuple[str, ...]
+
+
+class HeldFiles(NamedTuple):
+    """Where a held replica's files are on this host. ``upper``: what it has over ``lower``, in overlayfs's form.
+
+    ``covered``: absolute paths inside it where something else is mounted; what is there in ``upper`` are places for
+    mounts. ``image`` names the image that ``lower`` is, by its manifest's digest where it has one, and by its name.
+    """
+
+    upper: Path
+    lower: Mount
+    covered: frozenset[str]
+    image: str | None
+    image_name: str
 
 
 Report = Callable[[str], None]
@@ -75,4 +99,12 @@ class Engine(Protocol):
         self, project: str, *, service: str | None, set_id: SetId | None, index: int | None, tail: int
     ) -> Iterator[str]:
         """The last lines of the replicas that match, oldest first, each prefixed with the replica's name."""
+        ...
+
+    def held_files(self, project: str, service: str, index: int) -> HeldFiles:
+        """A held replica's files. ``NotFound``; ``Unsupported`` where they are not on this host."""
+        ...
+
+    def held_processes(self, project: str, service: str, index: int) -> tuple[HeldProcess, ...]:
+        """What runs in a held replica; nothing where it does not run or is gone."""
         ...

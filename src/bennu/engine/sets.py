@@ -117,16 +117,42 @@ class SetObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
         return "frozen" if states == {"paused"} else "stopped"
 
 
+class HoldObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """A held replica as it is: no part of its set any more, unless ``in_set``.
+
+    ``replica.set`` is the set that it was made for, which may be gone. ``traffic``: ``in`` gets requests beside its set
+    as long as that is active; ``leaving`` does until another replica of its set is ready; ``out`` gets none;
+    ``stopped`` gets none and is not started again after a reboot. ``in_set``: it writes what only one may write, so
+    nothing stands in for it, and it stays a replica of its set until that is stopped.
+    """
+
+    replica: ReplicaObservation
+    traffic: Literal["in", "leaving", "out", "stopped"]
+    in_set: bool = False
+
+    @property
+    def name(self) -> str:
+        """``web.2``."""
+        return self.replica.name
+
+    @property
+    def is_server(self) -> bool:
+        """Gets requests beside its set, as long as that is active."""
+        return self.traffic in {"in", "leaving"} and not self.in_set
+
+
 class Observation(Value, frozen=True, kw_only=True, omit_defaults=True):
     """A project as it is.
 
-    ``active`` names the set of each service that has the traffic or, where it has no ports, the duty.
+    ``active`` names the set of each service that has the traffic or, where it has no ports, the duty. ``holds`` are
+    the held replicas, by name.
     """
 
     project: str
     sets: dict[SetId, SetObservation] = {}
     active: dict[str, SetId] = {}
     switch_running: bool = False
+    holds: tuple[HoldObservation, ...] = ()
 
     @property
     def stamp(self) -> Digest:
@@ -141,3 +167,7 @@ class Observation(Value, frozen=True, kw_only=True, omit_defaults=True):
         """The active set of a service, or None if it has none."""
         name = self.active.get(service)
         return None if name is None else self.sets.get(name)
+
+    def hold(self, name: str) -> HoldObservation | None:
+        """The held replica of a name (``web.2``), or None."""
+        return next((held for held in self.holds if held.name == name), None)

@@ -25,7 +25,7 @@ import msgspec
 from bennu.errors import Failed
 from bennu.host import syscalls
 from bennu.host.files import remove_tree
-from bennu.host.namespaces import in_private_mounts
+from bennu.host.namespaces import in_namespace, in_private_mounts
 
 _OCTAL: Final = re.compile(rb"\\([0-7]{3})")  # how mountinfo writes spaces, tabs, newlines and backslashes
 
@@ -219,6 +219,25 @@ def detach(target: Path) -> None:
                 syscalls.umount(target, syscalls.MNT_DETACH)
         elif error.errno not in {errno.EINVAL, errno.ENOENT}:
             raise Failed(f"unmount {str(target)!r}: {error.strerror}") from error
+
+
+def make_root_writable(pid: int) -> None:
+    """Take the read-only flag off the root of a process, in its own mount namespace: nobody else's view changes.
+
+    ``OSError``: ``ESRCH`` or ``ENOENT`` where the process is gone, ``EROFS`` where the file system itself is read-only.
+    """
+
+    def change() -> None:
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if os.fstatvfs(root).f_flag & os.ST_RDONLY:
+                syscalls.mount_setattr(root, clear_attributes=syscalls.MOUNT_ATTR_RDONLY)
+            if os.fstatvfs(root).f_flag & os.ST_RDONLY:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/")
+        finally:
+            os.close(root)
+
+    in_namespace(Path(f"/proc/{pid}/ns/mnt"), syscalls.CLONE_NEWNS, change)
 
 
 @contextmanager

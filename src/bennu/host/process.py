@@ -207,6 +207,16 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in {b"Z", b"X"} else int(fields[19])
 
 
+def command_line(pid: int) -> tuple[str, ...]:
+    """The words that a process shows as its command; empty where it is gone or a thread of the kernel."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().rstrip(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
+    return tuple(word.decode(errors="replace") for word in words.split(b"\0")) if words else ()
+
+
 def is_alive(pid: int, started: int | None = None) -> bool:
     """Whether a process runs, and is the one that was started at ``started`` (no reused pid)."""
     now = start_time(pid)

@@ -136,9 +136,9 @@ def move_mount(fd: int, target: str | os.PathLike[str]) -> None:
     )
 
 
-def mount_setattr(fd: int, *, set_attributes: int, recursive: bool) -> None:
-    """Set attributes (``MOUNT_ATTR_*``) of the mount that a descriptor stands for."""
-    attr = _MountAttr(attr_set=set_attributes)
+def mount_setattr(fd: int, *, set_attributes: int = 0, clear_attributes: int = 0, recursive: bool = False) -> None:
+    """Set and clear attributes (``MOUNT_ATTR_*``) of the mount that a descriptor stands for."""
+    attr = _MountAttr(attr_set=set_attributes, attr_clr=clear_attributes)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     size = ctypes.c_size_t(ctypes.sizeof(attr))
     _call(_MOUNT_SETATTR, ctypes.c_int(fd), b"", ctypes.c_uint(flags), ctypes.byref(attr), size)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bennu.config import Settings
-from bennu.errors import AlreadyExists, Conflict, NotFound
+from bennu.errors import AlreadyExists, Conflict, Failed, NotFound
 from bennu.host import cgroups, locks, mounts
 from bennu.host.files import remove_tree
 from bennu.runtime import bundles, exits
@@ -161,6 +161,25 @@ class Containers:
     def status(self, record: Record) -> Status:
         """What a container does now."""
         return look(self.place(record))
+
+    def revise(self, reference: str, options: ContainerOptions, name: str | None = None) -> Record:
+        """Change what a container is asked to be, mounts excepted. What runs stays as it is; the next start obeys."""
+        with self._locked(reference) as record:
+            return self.records.revise(record.id, name or record.name, options)
+
+    def make_writable(self, reference: str) -> None:
+        """Take the read-only flag off a running container's root. Nothing happens to one that does not run."""
+        with self._locked(reference) as record:
+            status = self.status(record)
+            if not status.is_alive:
+                return
+            try:
+                mounts.make_root_writable(status.pid)
+            except (FileNotFoundError, ProcessLookupError):
+                return  # it has ended just now
+            except OSError as error:
+                what = f"the root of container {record.name!r} cannot be made writable"
+                raise Failed(f"{what}: {error.strerror}") from error
 
     def list(self, labels: Mapping[str, str] | None = None, *, ended: bool = True) -> tuple[Container, ...]:
         """The containers that have all these labels, the oldest first; with ``ended`` off, those that live."""

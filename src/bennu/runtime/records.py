@@ -122,6 +122,32 @@ class Records:
         except sqlite3.IntegrityError as error:
             raise AlreadyExists(f"container name {name!r} is in use") from error
 
+    def revise(self, container_id: str, name: str, options: ContainerOptions) -> Record:
+        """Give a container another name and other options, whose mounts are the same, all at once.
+
+        ``AlreadyExists`` if the name is taken, ``NotFound`` if the container is gone.
+        """
+        found = self.get(container_id)
+        if found is None:
+            raise NotFound(f"container {container_id!r} does not exist")
+        record = msgspec.structs.replace(found, name=check_name(name), options=options)
+        try:
+            with self._database.transaction() as rows:
+                rows.execute(
+                    "UPDATE containers SET name = ?, body = ?, transient = ? WHERE id = ?",
+                    (name, _body(record), int(options.auto_remove), container_id),
+                )
+                rows.execute("DELETE FROM container_labels WHERE container = ?", (container_id,))
+                rows.executemany(
+                    "INSERT INTO container_labels (container, name, value) VALUES (?, ?, ?)",
+                    [(container_id, label, value) for label, value in record.labels.items()],
+                )
+        except sqlite3.IntegrityError as error:
+            if self.by_name(name) is None:
+                raise NotFound(f"container {container_id!r} does not exist") from error
+            raise AlreadyExists(f"container name {name!r} is in use") from error
+        return record
+
     def forget(self, container_id: str) -> None:
         """Delete a container's row. Not an error if it is gone."""
         with self._database.transaction() as rows:

@@ -78,6 +78,8 @@ class Starter(msgspec.Struct, frozen=True):
         if record.is_volatile and before is not None and before.boot != process.boot_id():
             remove_tree(place.upper)  # written without a sync before the host went down
             remove_tree(place.work)
+        if not record.is_volatile:  # it may have been when it was started last: a hold is what changes that
+            remove_tree(place.work / "work" / "incompat")
         place.bundle.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         place.bundle.mkdir(mode=0o700)  # the environment, with what is secret in it, is in config.json
         for path in (place.rootfs, place.upper, place.work):

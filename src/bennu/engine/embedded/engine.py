@@ -14,6 +14,8 @@ from bennu.engine.actions import (
     AwaitReady,
     Deactivate,
     Drain,
+    EndHold,
+    HoldReplica,
     Prepare,
     Propose,
     Receipt,
@@ -25,8 +27,9 @@ from bennu.engine.actions import (
     Validate,
     WatchSet,
 )
-from bennu.engine.base import Capabilities, Report
+from bennu.engine.base import Capabilities, HeldFiles, HeldProcess, Report
 from bennu.engine.embedded import observation
+from bennu.engine.embedded.holding import Holding
 from bennu.engine.embedded.proving import Proving
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.renewing import Renewing
@@ -72,7 +75,8 @@ class EmbeddedEngine:
         self._traffic = Traffic(settings, self.records, self._networks, images)
         self._proving = Proving(self._replicas, self.records, self._images, self._traffic)
         self._renewing = Renewing(self._replicas, self.records, self._traffic, self._proving)
-        self._tending = Tending(self._replicas, self.records, self._traffic, images, self._look)
+        self._holding = Holding(self._replicas, self.records, self._traffic, self._proving, self._look)
+        self._tending = Tending(self._replicas, self.records, self._traffic, images, self._look, holding=self._holding)
         self._reconciled = 0.0
 
     def capabilities(self) -> Capabilities:
@@ -98,14 +102,22 @@ class EmbeddedEngine:
                 return self._start(action, report, cancel)
             case AwaitReady() | Validate() | WatchSet():
                 return self._proving.execute(action, self._spec(action.set), report, cancel)
-            case RenewReplica():
-                return self._renewing.execute(action, self._spec(action.set), report, cancel)
+            case RenewReplica() | HoldReplica() | EndHold():
+                return self._execute_on_one(action, report, cancel)
             case Drain():
                 return self._drain(action, cancel)
             case RemoveProject():
                 return self._remove_project(action, report)
             case _:
                 return self._execute_quick(action)
+
+    def _execute_on_one(
+        self, action: RenewReplica | HoldReplica | EndHold, report: Report, cancel: threading.Event
+    ) -> Receipt:
+        """The actions that are about one replica."""
+        if isinstance(action, RenewReplica):
+            return self._renewing.execute(action, self._spec(action.set), report, cancel)
+        return self._holding.execute(action, report, cancel)
 
     def _execute_quick(self, action: Prepare | Propose | Activate | Deactivate | StopSet | RemoveSet) -> Receipt:
         """The actions that have nothing to wait for but what a replica takes to stop."""
@@ -159,13 +171,22 @@ class EmbeddedEngine:
         found = []
         for container in self._containers.list({name: value for name, value in wanted.items() if value is not None}):
             given = container.record.labels
-            name = f"{given.get(labels.SERVICE)}.{given.get(labels.REPLICA)}"
+            held = "-held" if labels.HELD in given else ""
+            name = f"{given.get(labels.SERVICE)}.{given.get(labels.REPLICA)}{held}"
             found += [
                 (line.seconds, name, line.data)
                 for line in logs.read(self._containers.place(container.record), tail=tail)
             ]
         for _, name, data in sorted(found, key=lambda each: each[0]):  # stable: a replica's own order stays
             yield f"{name} | {data.decode(errors='replace').rstrip()}"
+
+    def held_files(self, project: str, service: str, index: int) -> HeldFiles:
+        """A held replica's files."""
+        return self._holding.files(project, service, index)
+
+    def held_processes(self, project: str, service: str, index: int) -> tuple[HeldProcess, ...]:
+        """What runs in a held replica."""
+        return self._holding.processes(project, service, index)
 
     # actions
 
@@ -211,7 +232,8 @@ class EmbeddedEngine:
             spec = self._spec(name, action.project)
             if self._traffic.is_served(spec):
                 replicas = observation.replicas_of_set(self._containers, self._networks, self.records, spec)
-                self._traffic.put(spec, replicas, {r.container: r.state == "running" for r in replicas})
+                running = {replica.container: replica.state == "running" for replica in replicas}
+                self._traffic.put(spec, replicas, running, self._proving.holds(spec))
         self.records.activate(action.project, action.sets)
         self._traffic.align(action.project)
         return Receipt(summary="in service")
@@ -245,6 +267,7 @@ class EmbeddedEngine:
             return Receipt(summary="is not there")
         with self._replicas.changing_duties(found.spec.project):
             self.records.mark_stopped(found.spec)
+        self._holding.step_aside(found.spec)
         stopped = self._replicas.stop(found.spec)
         if self.records.active(found.spec.project).get(found.spec.service.name) != name:
             self._traffic.forget_set(found.spec)  # its place at the switch is free for the next one
@@ -259,6 +282,7 @@ class EmbeddedEngine:
             raise Conflict(f"set {spec.id!r} is active", "activate another set first")
         with self._replicas.changing_duties(spec.project):
             self.records.mark_stopped(spec)
+        self._holding.step_aside(spec)
         self._traffic.forget_set(spec)
         # the record goes last: it is what a removal that was killed is finished by
         removed = self._replicas.remove(spec)
@@ -271,7 +295,7 @@ class EmbeddedEngine:
         with self._replicas.changing_duties(project):
             self.records.deactivate(project, list(self.records.active(project)))
         self._traffic.remove(project)
-        removed = self._replicas.sweep(project, sets)
+        removed = self._holding.remove_all(project) + self._replicas.sweep(project, sets)
         for record in sets.values():
             removed += self._replicas.remove(record.spec)
             report(f"{_replicas(removed)} removed")

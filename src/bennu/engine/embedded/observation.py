@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Literal, cast
 
+from bennu.compose.model import Service
 from bennu.engine.embedded.health import HealthState, check_of
 from bennu.engine.embedded.records import EngineRecords
-from bennu.engine.sets import Observation, ReplicaObservation, SetId, SetObservation, SetSpec
+from bennu.engine.sets import (
+    HoldObservation,
+    Observation,
+    ReplicaObservation,
+    SetId,
+    SetObservation,
+    SetSpec,
+)
 from bennu.runtime import options as labels
 from bennu.runtime.containers import Container, Containers
 from bennu.runtime.networks import Networks
 from bennu.switch.switch import Switch, SwitchStatus
 
 
-def replicas_of(
-    containers: Containers,
-    networks: Networks,
-    records: EngineRecords,
-    specs: Mapping[SetId, SetSpec],
-    wanted: Mapping[str, str],
-) -> dict[SetId, tuple[ReplicaObservation, ...]]:
-    """The replicas of these sets, in order of their index; ``wanted``: the labels that all of them have."""
-    found = containers.list(wanted)
-    health = records.health(container.id for container in found)
-    by_set: dict[SetId, list[ReplicaObservation]] = {}
-    for container in found:
-        name = SetId(container.record.labels.get(labels.SET, ""))
-        if name in specs:
-            replica = _replica(container, specs[name], networks, health.get(container.id))
-            by_set.setdefault(name, []).append(replica)
-    return {name: tuple(sorted(members, key=lambda replica: replica.index)) for name, members in by_set.items()}
-
-
 def replicas_of_set(
     containers: Containers, networks: Networks, records: EngineRecords, spec: SetSpec
 ) -> tuple[ReplicaObservation, ...]:
     """The replicas of one set, in order of their index."""
-    wanted = {labels.PROJECT: spec.project, labels.SET: spec.id}
-    return replicas_of(containers, networks, records, {spec.id: spec}, wanted).get(spec.id, ())
+    found = containers.list({labels.PROJECT: spec.project, labels.SET: spec.id})
+    health = records.health(container.id for container in found)
+    seen = (_replica(container, spec.service, spec.id, networks, health.get(container.id)) for container in found)
+    return tuple(sorted(seen, key=lambda replica: replica.index))
+
+
+def holds_of_set(
+    containers: Containers, networks: Networks, records: EngineRecords, spec: SetSpec
+) -> tuple[HoldObservation, ...]:
+    """The held replicas that were made for a set."""
+    found = containers.list({labels.PROJECT: spec.project, labels.HELD: spec.id})
+    health = records.health(container.id for container in found) if found else {}
+    return tuple(
+        _hold(container, _replica(container, spec.service, spec.id, networks, health.get(container.id)))
+        for container in found
+    )
 
 
 def observe(
@@ -45,36 +48,70 @@ def observe(
 ) -> Observation:
     """The project as it is. Without ``switch`` nothing is said of sessions: asking for them costs the most."""
     known = records.sets(project)
-    specs = {name: record.spec for name, record in known.items()}
-    replicas = replicas_of(containers, networks, records, specs, {labels.PROJECT: project})
+    found = containers.list({labels.PROJECT: project})
+    health = records.health(container.id for container in found)
+    by_set: dict[str, list[ReplicaObservation]] = {}
+    holds: list[HoldObservation] = []
+    for container in found:
+        given = container.record.labels
+        of, held = SetId(given.get(labels.SET, "")), given.get(labels.HELD)
+        name = SetId(held or of)
+        if name not in known and held is None:
+            continue
+        service = known[name].spec.service if name in known else None
+        replica = _replica(container, service, name, networks, health.get(container.id))
+        if of in known:
+            by_set.setdefault(of, []).append(replica)
+        if held is not None:
+            holds.append(_hold(container, replica))
     status = switch.status() if switch is not None else SwitchStatus(running=False, draining=0, sets=())
     sessions = {one.set: one.sessions for one in status.sets}
     sets = {
         name: SetObservation(
             spec=record.spec,
-            replicas=replicas.get(name, ()),
+            replicas=tuple(sorted(by_set.get(name, ()), key=lambda replica: replica.index)),
             sessions=sessions.get(name, 0),
             released=record.released,
         )
         for name, record in known.items()
     }
-    return Observation(project=project, sets=sets, active=records.active(project), switch_running=status.running)
+    return Observation(
+        project=project,
+        sets=sets,
+        active=records.active(project),
+        switch_running=status.running,
+        holds=tuple(sorted(holds, key=lambda held: (held.replica.service, held.replica.index))),
+    )
 
 
-def _replica(container: Container, spec: SetSpec, networks: Networks, health: HealthState | None) -> ReplicaObservation:
+def _hold(container: Container, replica: ReplicaObservation) -> HoldObservation:
+    given = container.record.labels
+    traffic = given.get(labels.HELD_TRAFFIC, "")
+    assert traffic in {"in", "leaving", "out", "stopped"}
+    return HoldObservation(
+        replica=replica,
+        traffic=cast("Literal['in', 'leaving', 'out', 'stopped']", traffic),
+        in_set=labels.SET in given,
+    )
+
+
+def _replica(
+    container: Container, service: Service | None, name: SetId, networks: Networks, health: HealthState | None
+) -> ReplicaObservation:
+    """A container as a replica; ``service`` is None where its set is gone, and nobody knows how it is probed."""
     status, record = container.status, container.record
     alive = status.is_alive
     current = health if health is not None and health.started == status.started and alive else None
     plugs = networks.attachments(record.id) if alive else ()
     problem = current.problem if current is not None and current.verdict != "healthy" else None
     return ReplicaObservation(
-        service=spec.service.name,
-        set=spec.id,
+        service=record.labels.get(labels.SERVICE, ""),
+        set=name,
         index=int(record.labels.get(labels.REPLICA, "0")),
         container=record.id,
         state="exited" if status.state == "dead" else status.state,
         health="none"
-        if check_of(spec.service, record.config) is None
+        if service is None or check_of(service, record.config) is None
         else "starting"
         if current is None
         else current.verdict,

@@ -16,7 +16,7 @@ from bennu.engine.embedded.replicas import Replicas
 from bennu.engine.embedded.traffic import Traffic
 from bennu.engine.embedded.validating import Validating
 from bennu.engine.embedded.watching import Counted, Watching
-from bennu.engine.sets import ReplicaObservation, SetSpec
+from bennu.engine.sets import HoldObservation, ReplicaObservation, SetSpec
 from bennu.errors import NotFound
 from bennu.store.images import Images
 
@@ -46,6 +46,11 @@ class Proving:
         """The replicas of a set as they are."""
         containers = self._replicas.containers
         return observation.replicas_of_set(containers, containers.networks, self._records, spec)
+
+    def holds(self, spec: SetSpec) -> tuple[HoldObservation, ...]:
+        """The held replicas that were made for a set, as they are."""
+        containers = self._replicas.containers
+        return observation.holds_of_set(containers, containers.networks, self._records, spec)
 
     def _await(self, action: AwaitReady, spec: SetSpec, report: Report, cancel: threading.Event) -> Receipt:
         count = spec.replicas if action.first is None else min(action.first, spec.replicas)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -188,24 +189,34 @@ class EngineRecords:
             )
 
     def replica(self, name: str) -> str | None:
-        """The container that ``web.2`` or ``shop-web.2`` means, of the active set. ``Conflict`` if it could be
-        several.
+        """The container that ``web.2`` or ``shop-web.2`` means, of the active set; with ``-held``, the held one.
+
+        ``Conflict`` if it could be several.
         """
-        service, _, index = name.rpartition(".")
+        service, _, index = name.removesuffix("-held").rpartition(".")
         if not service or not index.isdigit():
             return None
-        rows = self._database.query(
-            "SELECT l.container, a.project FROM engine_active a"
-            " JOIN container_labels l ON l.name = 'bennu.set' AND l.value = a.id"
-            " JOIN container_labels p ON p.container = l.container AND p.name = 'bennu.project' AND p.value = a.project"
-            " JOIN container_labels r ON r.container = l.container AND r.name = 'bennu.replica' AND r.value = ?"
-            " WHERE a.service = ? OR a.project || '-' || a.service = ?",
-            (index, service, service),
-        )
+        rows = self._database.query(_HELD if name.endswith("-held") else _ACTIVE, (index, service, service))
         if len(rows) > 1:
             names = ", ".join(f"{row['project']}-{name}" for row in rows)
             raise Conflict(f"replica {name!r} is in several projects", f"say which: {names}")
         return rows[0]["container"] if rows else None
+
+
+_ACTIVE: Final = """
+SELECT l.container, a.project FROM engine_active a
+JOIN container_labels l ON l.name = 'bennu.set' AND l.value = a.id
+JOIN container_labels p ON p.container = l.container AND p.name = 'bennu.project' AND p.value = a.project
+JOIN container_labels r ON r.container = l.container AND r.name = 'bennu.replica' AND r.value = ?
+WHERE a.service = ? OR a.project || '-' || a.service = ?
+"""
+_HELD: Final = """
+SELECT h.container, p.value AS project FROM container_labels h
+JOIN container_labels p ON p.container = h.container AND p.name = 'bennu.project'
+JOIN container_labels r ON r.container = h.container AND r.name = 'bennu.replica' AND r.value = ?
+JOIN container_labels s ON s.container = h.container AND s.name = 'bennu.service'
+WHERE h.name = 'bennu.held' AND (s.value = ? OR p.value || '-' || s.value = ?)
+"""
 
 
 def _set_record(row: sqlite3.Row) -> SetRecord:

@@ -20,7 +20,7 @@ from bennu.engine.embedded.replicas import Replicas
 from bennu.engine.embedded.routing import takes_requests
 from bennu.engine.embedded.traffic import Traffic
 from bennu.engine.sets import ReplicaObservation, SetSpec
-from bennu.errors import NotFound
+from bennu.errors import Conflict, NotFound
 from bennu.switch import drain
 
 SPARE_SECONDS: Final = 60.0
@@ -43,6 +43,9 @@ class Renewing:
                 f"set {spec.id!r} has no replica {action.index}",
                 f"its replicas are {spec.service.name}.1 to {spec.service.name}.{spec.replicas}",
             )
+        if any(held.in_set and held.replica.index == action.index for held in self._proving.holds(spec)):
+            name = f"{spec.service.name}.{action.index}"
+            raise Conflict(f"{name} is held in its place", f"`bennu hold --release {name}` ends the hold")
         old = next((one for one in self._proving.look(spec) if one.index == action.index), None)
         left = 0 if old is None else self._take_out(action, spec, old, report, cancel)
         with self._replicas.changing_duties(spec.project):
@@ -76,7 +79,7 @@ class Renewing:
         if self._is_active(spec) and self._traffic.is_served(spec):
             replicas = self._proving.look(spec)
             ready = takes_requests(replicas, self._records.leaving(time.time()))
-            self._traffic.put_active(spec, replicas, ready)
+            self._traffic.put_active(spec, replicas, ready, self._proving.holds(spec))
 
     def _is_active(self, spec: SetSpec) -> bool:
         return self._records.active(spec.project).get(spec.service.name) == spec.id

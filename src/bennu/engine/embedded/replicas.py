@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
+from bennu.compose.model import Service
 from bennu.config import Settings
 from bennu.engine.base import Report
 from bennu.engine.embedded.options import container_options, replica_name
-from bennu.engine.sets import ReplicaObservation, SetId, SetSpec
+from bennu.engine.sets import Observation, ReplicaObservation, SetId, SetSpec
 from bennu.errors import AlreadyExists, BennuError, Failed, NotFound
 from bennu.host import files, locks
 from bennu.runtime import logs
@@ -242,6 +243,17 @@ class Replicas:
 def network_name(project: str) -> str:
     """The name of a project's network, as Compose gives it."""
     return f"{project}_default"
+
+
+def jobs_of(observation: Observation) -> set[str]:
+    """The services that others wait for until they have completed."""
+    every: list[Service] = [found.spec.service for found in observation.sets.values()]
+    return {
+        name
+        for service in every
+        for name, dependency in service.depends_on.items()
+        if dependency.condition == "service_completed_successfully"
+    }
 
 
 def _overwrite(path: Path, text: bytes) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from bennu.compose.model import Port, Service
-from bennu.engine.sets import ReplicaObservation, SetSpec
+from bennu.engine.sets import HoldObservation, ReplicaObservation, SetSpec
 from bennu.oci.image_config import ContainerConfig
 from bennu.switch.model import ANY, Bind, Frontend, Server
 
@@ -46,7 +46,7 @@ def servers(spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mappin
     """The servers of a set: its replicas that have an address; ``ready`` by container."""
     return tuple(
         Server(
-            name=_name(spec, replica.index),
+            name=server_of(spec, replica.index),
             address=replica.address,
             ready=ready.get(replica.container, replica.is_ready),
         )
@@ -55,12 +55,31 @@ def servers(spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mappin
     )
 
 
+def held_servers(spec: SetSpec, holds: Iterable[HoldObservation]) -> tuple[Server, ...]:
+    """The servers that held replicas are beside a set. One that nobody stands in for yet is asked in any case."""
+    return tuple(
+        Server(
+            name=held_server(spec, one.replica.index),
+            address=one.replica.address,
+            ready=one.replica.is_ready or (one.traffic == "leaving" and one.replica.state == "running"),
+        )
+        for one in holds
+        if one.is_server and one.replica.set == spec.id and one.replica.address is not None
+    )
+
+
+def held_server(spec: SetSpec, index: int) -> str:
+    """The name of the server that a held replica is."""
+    return f"{server_of(spec, index)}-held"
+
+
 def candidate_servers(spec: SetSpec, addresses: Mapping[int, str]) -> tuple[Server, ...]:
     """The servers of a set whose replicas need not run yet; addresses by replica number."""
-    return tuple(Server(name=_name(spec, index), address=address) for index, address in sorted(addresses.items()))
+    return tuple(Server(name=server_of(spec, index), address=address) for index, address in sorted(addresses.items()))
 
 
-def _name(spec: SetSpec, index: int) -> str:
+def server_of(spec: SetSpec, index: int) -> str:
+    """The name of the server that a replica is."""
     return f"{spec.id}.{index}"
 
 

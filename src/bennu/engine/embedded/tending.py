@@ -13,18 +13,21 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from bennu.compose.model import Service
+import msgspec
+
 from bennu.engine.base import Report
 from bennu.engine.embedded.chores import Chores
 from bennu.engine.embedded.health import Check, HealthState, check_of, due, due_eagerly
+from bennu.engine.embedded.holding import Holding
 from bennu.engine.embedded.probes import ask
 from bennu.engine.embedded.records import EngineRecords
-from bennu.engine.embedded.replicas import Replicas
+from bennu.engine.embedded.replicas import Replicas, jobs_of
 from bennu.engine.embedded.restarts import Attempts, after_attempt, after_end, comes_back
 from bennu.engine.embedded.routing import takes_requests
 from bennu.engine.embedded.traffic import Traffic
-from bennu.engine.sets import Observation, ReplicaObservation, SetObservation
+from bennu.engine.sets import HoldObservation, Observation, ReplicaObservation, SetObservation
 from bennu.errors import BennuError
+from bennu.runtime import options as labels
 from bennu.store.images import Images
 
 SICK_SECONDS: Final = 15.0
@@ -47,12 +50,15 @@ class Tending:
         traffic: Traffic,
         images: Images,
         look: Callable[[str], Observation],
+        *,
+        holding: Holding,
     ) -> None:
         self._replicas = replicas
         self._records = records
         self._traffic = traffic
         self._images = images
         self._look = look
+        self._holding = holding
         self._attempts: dict[str, Attempts] = {}
         self._chores: dict[str, Chores[Done]] = {}
 
@@ -70,6 +76,8 @@ class Tending:
         chores = self._chores_of(project)
         self._take(chores, report)
         observation = self._look(project)
+        if observation.holds:
+            self._holding.tend(observation, report)
         self._steer(observation)
         later, trouble = self._begin_all(observation, chores, now)
         chores.settle(SETTLE_SECONDS)
@@ -77,7 +85,7 @@ class Tending:
             self._steer(self._look(project))
             later = min(later, AGAIN_SECONDS)
         self._traffic.switch(project).tend()
-        running = [one for found in observation.sets.values() for one in found.replicas if one.state == "running"]
+        running = [one for one in _everyone(observation) if one.state == "running"]
         for replica in running:
             self._replicas.rotate_log(replica)
         if trouble:
@@ -86,17 +94,17 @@ class Tending:
 
     def _begin_all(self, observation: Observation, chores: Chores[Done], now: float) -> tuple[float, list[BennuError]]:
         stopped = {name for name, record in self._records.sets(observation.project).items() if record.stopped}
-        health = self._records.health(one.container for found in observation.sets.values() for one in found.replicas)
-        jobs = _jobs(observation)
+        health = self._records.health(one.container for one in _everyone(observation))
+        jobs = jobs_of(observation)
         later = [IDLE_SECONDS]
         trouble: list[BennuError] = []
         for found in observation.sets.values():
             is_active = observation.active.get(found.spec.service.name) == found.id
             try:
                 if is_active and found.id not in stopped and found.spec.service.name not in jobs:
-                    later.append(self._restart(found, health, chores, now))
+                    later.append(self._restart(_spared(found, observation.holds), health, chores, now))
                 if is_active or found.released is not None:
-                    later.append(self._watch(found, health, chores, now))
+                    later.append(self._watch(_joined(found, observation.holds), health, chores, now))
             except BennuError as error:  # one set's trouble must not keep the others from their care
                 trouble.append(error)
         return min(later), trouble
@@ -119,7 +127,8 @@ class Tending:
             found = observation.sets.get(name)
             if found is not None and self._traffic.is_served(found.spec):
                 leaving = self._records.leaving(time.time())
-                self._traffic.put_active(found.spec, found.replicas, takes_requests(found.replicas, leaving))
+                ready = takes_requests(found.replicas, leaving)
+                self._traffic.put_active(found.spec, found.replicas, ready, observation.holds)
         self._traffic.align(observation.project)
 
     def _chores_of(self, project: str) -> Chores[Done]:
@@ -189,9 +198,11 @@ class Tending:
     def _bring_back(self, found: SetObservation, replica: ReplicaObservation) -> str:
         """Start a replica again, a sick one as a fresh container; what is to be said about it."""
         if replica.state == "running":
+            if self._is_held(replica):
+                return ""
             self._replicas.containers.stop(replica.container)
         with self._replicas.on_duty(found.spec.project):
-            if not self._is_wanted(found):
+            if not self._is_wanted(found) or (replica.state == "running" and self._is_held(replica)):
                 return ""
             try:
                 if replica.state == "running":
@@ -209,6 +220,10 @@ class Tending:
                 return ""
             made = self._replicas.complete(found.spec)
         return f"set {found.id} had lost replicas: {made} made again"
+
+    def _is_held(self, replica: ReplicaObservation) -> bool:
+        """Somebody holds it since it was looked at: it is not to be replaced any more."""
+        return labels.HELD in self._replicas.containers.resolve(replica.container).labels
 
     def _is_wanted(self, found: SetObservation) -> bool:
         record = self._records.sets(found.spec.project).get(found.id)
@@ -244,15 +259,24 @@ class Tending:
         chores.begin(key, lambda: ask(containers, record, replica, check, state).told(check, state))
 
 
-def _jobs(observation: Observation) -> set[str]:
-    """The services that others wait for until they have completed."""
-    every: list[Service] = [found.spec.service for found in observation.sets.values()]
-    return {
-        name
-        for service in every
-        for name, dependency in service.depends_on.items()
-        if dependency.condition == "service_completed_successfully"
-    }
+def _everyone(observation: Observation) -> list[ReplicaObservation]:
+    members = [one for found in observation.sets.values() for one in found.replicas]
+    return members + [held.replica for held in observation.holds if not held.in_set]
+
+
+def _spared(found: SetObservation, holds: Collection[HoldObservation]) -> SetObservation:
+    """A set whose held replicas are not sick, whatever their probes say: nobody replaces them."""
+    held = {one.replica.container for one in holds if one.in_set}
+    if not held:
+        return found
+    replicas = (msgspec.structs.replace(r, health="none") if r.container in held else r for r in found.replicas)
+    return msgspec.structs.replace(found, replicas=tuple(replicas))
+
+
+def _joined(found: SetObservation, holds: Collection[HoldObservation]) -> SetObservation:
+    """A set with the held replicas that get requests beside it: they are probed as its own are."""
+    held = tuple(one.replica for one in holds if one.is_server and one.replica.set == found.id)
+    return msgspec.structs.replace(found, replicas=(*found.replicas, *held)) if held else found
 
 
 def _state(known: HealthState | None, replica: ReplicaObservation, now: float) -> HealthState:

@@ -10,6 +10,7 @@ import errno
 import os
 import select
 import socket
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
@@ -19,12 +20,19 @@ from bennu.compose.model import Service
 from bennu.config import Settings
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import network_name
-from bennu.engine.embedded.routing import candidate_servers, frontends, servers, wants_host_port
-from bennu.engine.sets import ReplicaObservation, SetId, SetSpec
+from bennu.engine.embedded.routing import (
+    candidate_servers,
+    frontends,
+    held_servers,
+    servers,
+    wants_host_port,
+)
+from bennu.engine.sets import HoldObservation, ReplicaObservation, SetId, SetSpec
 from bennu.errors import Conflict
 from bennu.host import locks, network
 from bennu.runtime.networks import Networks
 from bennu.store.images import Images
+from bennu.switch import drain
 from bennu.switch.model import ANY, Bind, Frontend, Server
 from bennu.switch.switch import Switch
 
@@ -90,15 +98,30 @@ class Traffic:
                         f"`ss -ltnp sport = :{port.published}` names it; publish another port",
                     )
 
-    def put_active(self, spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mapping[str, bool]) -> None:
+    def put_active(
+        self,
+        spec: SetSpec,
+        replicas: Iterable[ReplicaObservation],
+        ready: Mapping[str, bool],
+        holds: Iterable[HoldObservation],
+    ) -> None:
         """``put`` for a set that is active; nothing for one that has ceased to be meanwhile."""
         with self._steering(spec.project):
             if self._records.active(spec.project).get(spec.service.name) == spec.id:
-                self.put(spec, replicas, ready)
+                self.put(spec, replicas, ready, holds)
 
-    def put(self, spec: SetSpec, replicas: Iterable[ReplicaObservation], ready: Mapping[str, bool]) -> None:
-        """Tell the switch where a set's replicas are and which of them take requests; nothing if it knows."""
-        self._put(spec, servers(spec, replicas, ready))
+    def put(
+        self,
+        spec: SetSpec,
+        replicas: Iterable[ReplicaObservation],
+        ready: Mapping[str, bool],
+        holds: Iterable[HoldObservation],
+    ) -> None:
+        """Tell the switch where a set's replicas are and which of them take requests; nothing if it knows.
+
+        Held replicas that are to get requests beside it do too.
+        """
+        self._put(spec, (*servers(spec, replicas, ready), *held_servers(spec, holds)))
 
     def _put(self, spec: SetSpec, members: tuple[Server, ...]) -> None:
         switch = self.switch(spec.project)
@@ -171,6 +194,11 @@ class Traffic:
         with self._steering(spec.project):
             self._align(spec.project)  # whoever made another one active may have died before it told the switch
             self.switch(spec.project).remove_set(spec.service.name, spec.id)
+
+    def drain_server(self, spec: SetSpec, name: str, timeout_seconds: float, cancel: threading.Event) -> int:
+        """Wait until a server that gets no new requests has none left; how many it has when time is up."""
+        switch = self.switch(spec.project)
+        return drain.wait(lambda: switch.server_sessions(name), timeout_seconds, cancel)
 
     def is_served(self, spec: SetSpec) -> bool:
         """Whether the set has any port that the switch answers for."""
