@@ -27,8 +27,12 @@ _FORM: Final = r"(sha256|sha512):([0-9a-f]+)"  # re keeps what it has compiled
 class Hash(Protocol):
     """What ``hashlib`` returns, as far as bennu uses it."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | bytearray, /) -> None:
         """Add bytes."""
+
+    def digest(self) -> bytes:
+        """The digest so far."""
+        ...
 
     def hexdigest(self) -> str:
         """The digest so far, in lower-case hexadecimal."""
@@ -56,6 +60,23 @@ def sha256_hex(data: bytes) -> str:
     import hashlib
 
     return hashlib.sha256(data).hexdigest()
+
+
+def sha256_bytes(data: bytes) -> bytes:
+    """The sha256 of bytes, as bytes."""
+    running = hash_of_about(len(data))
+    running.update(data)
+    return running.digest()
+
+
+def hash_of_about(size_bytes: int) -> Hash:
+    """A running sha256 that suits so many bytes: for few, one that loads nothing."""
+    if size_bytes < SMALL_BYTES:
+        small: Hash = _sha256()
+        return small
+    import hashlib
+
+    return hashlib.sha256()
 
 
 def new_hash(digest: Digest | None = None) -> Hash:

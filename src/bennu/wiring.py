@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bennu.engine.embedded.engine import EmbeddedEngine
     from bennu.runtime.containers import Containers
     from bennu.store.archive_loader import Loader
+    from bennu.store.base import SnapshotId
     from bennu.store.blobs import FileBlobs
     from bennu.store.database import Database
     from bennu.store.gc import Garbage, Root, RootProvider
@@ -119,19 +120,22 @@ class Store:
     def build_storage(self) -> CacheStorage:
         """What the build cache takes, and what of it can go."""
         from bennu.build.storage import CacheStorage
-        from bennu.store.gc import Garbage
 
-        own = (self._step_roots, self._failure_roots)
-        others = [provider for provider in self.root_providers() if provider not in own]
-        garbage = Garbage(self.settings, self.images, self.operations, others)
         return CacheStorage(
             self.settings,
             self.database,
             self.snapshots,
             self.operations,
             failures=self.failures,
-            others=garbage.needed_snapshots,
+            others=self._needed_besides_builds,
         )
+
+    def _needed_besides_builds(self) -> set[SnapshotId]:
+        from bennu.store.gc import Garbage
+
+        own = (self._step_roots, self._failure_roots)
+        others = [provider for provider in self.root_providers() if provider not in own]
+        return Garbage(self.settings, self.images, self.operations, others).needed_snapshots()
 
     def _step_roots(self) -> Iterator[Root]:
         """The trees that the records of steps need: building again is what costs."""

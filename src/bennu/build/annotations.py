@@ -16,11 +16,11 @@ from bennu.errors import Invalid
 from bennu.oci.platform import Platform, parse_platform
 
 LEVELS: Final = ("manifest", "index", "manifest-descriptor", "index-descriptor")
-_PREFIX: Final = re.compile(
+_PREFIX: Final = (
     r"((?:manifest|index)(?:-descriptor)?(?:\[[A-Za-z0-9_/.-]+\])?"
     r"(?:,(?:manifest|index)(?:-descriptor)?(?:\[[A-Za-z0-9_/.-]+\])?)*):"
 )
-_LEVEL: Final = re.compile(r"([a-z-]+)(?:\[([^\]]+)\])?")
+_LEVEL: Final = r"([a-z-]+)(?:\[([^\]]+)\])?"
 
 
 class Annotation(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class Annotation(msgspec.Struct, frozen=True):
 
 def parse_annotation(text: str) -> tuple[Annotation, ...]:
     """What ``--annotation`` says: one for each level. ``Invalid``."""
-    prefix = _PREFIX.match(text)
+    prefix = re.match(_PREFIX, text)
     levels = prefix[1].split(",") if prefix else ["manifest"]
     key, equals, value = text[prefix.end() :].partition("=") if prefix else text.partition("=")
     if not equals or not key:
@@ -54,7 +54,7 @@ def parse_option(name: str, value: str) -> Annotation | None:
 
 
 def _annotation(level: str, key: str, value: str, text: str) -> Annotation:
-    found = _LEVEL.fullmatch(level)
+    found = re.fullmatch(_LEVEL, level)
     if found is None or found[1] not in LEVELS:
         raise Invalid(f"annotation {text!r}: unknown level {level!r}", f"there are {', '.join(LEVELS)}")
     platform = parse_platform(found[2], Platform("amd64", "linux")) if found[2] else None

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bennu.build import graph
+from bennu.build.ahead import LayersAhead
 from bennu.build.bases import BaseImages
 from bennu.build.cache import StepCache
 from bennu.build.calls import Reading
@@ -47,7 +48,17 @@ from bennu.store.snapshots import Snapshots
 if TYPE_CHECKING:
     from bennu.build.running import Runner
     from bennu.build.storage import Allowance
+    from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
     from bennu.store.archive_loader import Loader
+
+
+class Plan(NamedTuple):
+    """A Dockerfile that was read: its name, what the checks say, its graph for each platform, the steps needed."""
+
+    file: str
+    remarks: tuple[Warning, ...]
+    lowered: Sequence[Lowered]
+    needed: frozenset[int]
 
 
 class Builder:
@@ -81,8 +92,7 @@ class Builder:
         place.
         """
         request = with_epoch(request)
-        name = f"build of {request.shown}"
-        with self._operations.under_way(name), self._contexts(request) as contexts:
+        with self._operations.under_way(_name(request)), self._contexts(request) as contexts:
             reading = self._read(request, contexts)
             remarks = reading.accepted_warnings()
             lowered = self._lower(reading.dockerfile, request)
@@ -92,49 +102,75 @@ class Builder:
             needed = frozenset[int]().union(*(steps.steps(each.result) for each in lowered))
             check_runs(steps, needed, _host())
             surround(steps, request.network, request.around, request.allowed)
-            executor = self._executor(steps, request, contexts)
-            fresh = frozenset[int]().union(*(each.vertices_of(request.fresh_stages) for each in lowered))
-            allowance = self._allowance()
-            allowance.enforce()
-            recorder = Recorder(steps, request, reading.dockerfile.file, fresh)
-            solver = Solver(
+            plan = Plan(reading.dockerfile.file, remarks, lowered, needed)
+            return self._solved(request, listener, cancel, plan, contexts)
+
+    def _solved(
+        self,
+        request: BuildRequest,
+        listener: Listener,
+        cancel: threading.Event | None,
+        plan: Plan,
+        contexts: Contexts,
+    ) -> Built:
+        lowered, steps = plan.lowered, plan.lowered[0].graph
+        executor = self._executor(steps, request, contexts)
+        fresh = frozenset[int]().union(*(each.vertices_of(request.fresh_stages) for each in lowered))
+        allowance = self._allowance()
+        allowance.enforce()
+        ahead = self._layers_ahead(lowered, request)
+
+        def after_step(vertex: int, tree: CommittedSnapshot) -> None:
+            ahead.made(vertex, tree)
+            allowance.after_step()
+
+        recorder = Recorder(steps, request, plan.file, fresh)
+        solver = Solver(
+            steps,
+            executor,
+            self.cache,
+            self._settings,
+            together(listener, recorder),
+            use_cache=request.use_cache,
+            fresh=fresh,
+            nonce=request.nonce,
+            epoch=request.epoch,
+            name=_name(request),
+            cancel=cancel,
+            after_step=after_step,
+        )
+        exported = Exported()
+        try:
+            with ahead:
+                results = {each.result for each in lowered if each.result is not None}
+                trees = solver.solve_all(results) if results else {}
+            exported = self._export(lowered, trees, request)
+        finally:
+            recorder.write(self.records, solver.known(), executor.listing, next(iter(exported.images), None))
+        verified: tuple[Verified, ...] = ()
+        if request.verify:
+            from bennu.build.verify import Verifier
+
+            again = Verifier(
+                self._settings,
+                self._snapshots,
                 steps,
                 executor,
-                self.cache,
-                self._settings,
-                together(listener, recorder),
-                use_cache=request.use_cache,
-                fresh=fresh,
-                nonce=request.nonce,
+                solver.tree,
                 epoch=request.epoch,
-                name=name,
+                listener=listener,
                 cancel=cancel,
-                after_step=allowance.after_step,
             )
-            results = {each.result for each in lowered if each.result is not None}
-            exported = Exported()
-            try:
-                trees = solver.solve_all(results) if results else {}
-                exported = self._export(lowered, trees, request)
-            finally:
-                recorder.write(self.records, solver.known(), executor.listing, next(iter(exported.images), None))
-            verified: tuple[Verified, ...] = ()
-            if request.verify:
-                from bennu.build.verify import Verifier
+            verified = again.verify(trees)
+        of_lowering = (warning for each in lowered for warning in each.warnings)
+        warnings = tuple(dict.fromkeys((*plan.remarks, *of_lowering)))
+        return Built(exported, warnings, len(plan.needed), solver.ran, executor.walked, executor.hashed, verified)
 
-                verifier = Verifier(
-                    self._settings,
-                    self._snapshots,
-                    steps,
-                    executor,
-                    solver.tree,
-                    epoch=request.epoch,
-                    listener=listener,
-                    cancel=cancel,
-                )
-                verified = verifier.verify(trees)
-        warnings = tuple(dict.fromkeys((*remarks, *(warning for each in lowered for warning in each.warnings))))
-        return Built(exported, warnings, len(needed), solver.ran, executor.walked, executor.hashed, verified)
+    def _layers_ahead(self, lowered: Sequence[Lowered], request: BuildRequest) -> LayersAhead:
+        """Every step between a base and a result leaves a layer of an image, where there is to be one as it is."""
+        is_needed = not request.squash and any(output.has_image for output in request.outputs)
+        ways = [each.graph.way(each.result) for each in lowered] if is_needed else []
+        return LayersAhead(self._images.layers, frozenset[int]().union(*ways))
 
     def _executor(self, steps: graph.Graph, request: BuildRequest, contexts: Contexts) -> StepExecutor:
         return StepExecutor(
@@ -200,7 +236,8 @@ class Builder:
     def _result(self, lowered: Lowered, trees: Mapping[int, CommittedSnapshot], request: BuildRequest) -> Result:
         tree = None if lowered.result is None else trees[lowered.result]
         made = self.cache.made(tree.id) if tree is not None and request.epoch is None else request.epoch
-        layers = [*[""] * lowered.inherited, *lowered.graph.way(lowered.result)]
+        labels = [lowered.graph.vertices[each].label for each in lowered.graph.way(lowered.result)]
+        layers = [*[""] * lowered.inherited, *labels]
         config = finished(lowered.config, layers, made)
         if request.squash and tree is not None:
             from bennu.build.squashing import squashed, squashed_history
@@ -208,6 +245,10 @@ class Builder:
             tree = squashed(self._snapshots, self.cache, tree, lowered.inherited)
             config = finished(squashed_history(config, lowered.inherited), (), made)
         return Result(lowered.config.platform.normalised(), tree, config)
+
+
+def _name(request: BuildRequest) -> str:
+    return f"build of {request.shown}"
 
 
 def _host() -> Platform:

@@ -6,20 +6,23 @@ device number, content. What does not: times, and where the context lies. ``file
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable
+from typing import Final
 
 from bennu.build.entries import Entries, Entry
 from bennu.build.file_digests import FileDigests
 from bennu.build.source import Item, Selection
-from bennu.digest import Digest
+from bennu.digest import Digest, finish, hash_of_about
+
+ENTRY_BYTES: Final = 100
+"""About what an entry adds to the digest's input."""
 
 
 def content_digest(selection: Selection, digests: FileDigests) -> Digest:
     """The digest of all that a selection would copy, framed field by field."""
-    running = hashlib.sha256()
+    running = hash_of_about(ENTRY_BYTES * selection.walked)
     with digests.asked() as digest_of:
         for item in selection.items:
             name = "" if item.is_directory else item.name
@@ -29,18 +32,19 @@ def content_digest(selection: Selection, digests: FileDigests) -> Digest:
             item.entries.details.clear()
             for entry in entries:
                 running.update(_described(entry, item, digest_of, keeps_owners=selection.keeps_owners))
-    return Digest(f"sha256:{running.hexdigest()}")
+    return finish(running)
 
 
 def mount_digest(selection: Selection, digests: FileDigests, *, is_root: bool = False) -> Digest:
     """The digest of what a mount shows: a directory's own appearance counts unless it ``is_root``, a name does not."""
     (item,) = selection.items
-    running = hashlib.sha256(b"mount %d:" % len(item.entries))
+    running = hash_of_about(ENTRY_BYTES * len(item.entries))
+    running.update(b"mount %d:" % len(item.entries))
     item.entries.details.clear()
     with digests.asked() as digest_of:
         for entry in item.entries.rest() if is_root else item.entries:
             running.update(_described(entry, item, digest_of, keeps_owners=selection.keeps_owners))
-    return Digest(f"sha256:{running.hexdigest()}")
+    return finish(running)
 
 
 def _described(entry: Entry, item: Item, digest_of: Callable[[Entry], bytes], *, keeps_owners: bool) -> bytes:

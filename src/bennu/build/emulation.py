@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from bennu.build.graph import Graph, Run
 from bennu.errors import Unsupported
-from bennu.host.binfmt import can_run
 from bennu.oci.platform import Platform
 
 
@@ -15,7 +14,11 @@ def check_runs(graph: Graph, needed: Iterable[int], host: Platform) -> None:
     for index in sorted(needed):
         vertex = graph.vertices[index]
         step = vertex.step
-        if not isinstance(step, Run) or not step.platform or can_run(step.platform.split("/")[1], host.architecture):
+        if not isinstance(step, Run) or not step.platform:
+            continue
+        from bennu.host.binfmt import can_run
+
+        if can_run(step.platform.split("/")[1], host.architecture):
             continue
         message = f"RUN: its programs are for {step.platform}, and this host, {host}, has no emulator for that"
         hint = (

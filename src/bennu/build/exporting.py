@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -26,10 +26,12 @@ from bennu.oci.image_config import ImageConfig
 from bennu.oci.manifest import new_index
 from bennu.oci.platform import Platform
 from bennu.oci.reference import Reference
-from bennu.store.archive_writer import Group, Selection, write_archive, write_layout
 from bennu.store.base import CommittedSnapshot
-from bennu.store.images import Images
+from bennu.store.images import Image, Images
 from bennu.store.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from bennu.store.archive_writer import Group
 
 T = TypeVar("T")
 
@@ -120,18 +122,32 @@ class Exporter:
             self._images.indexes.describe(image, chosen(annotations, "manifest-descriptor", result.platform))
             for image, result in zip(images, results, strict=True)
         ]
-        group = Group.of(new_index(tuple(described), chosen(annotations, "index")), images) if has_index else None
+        group: Group | None = None
+        if has_index:
+            from bennu.store.archive_writer import Group
+
+            group = Group.of(new_index(tuple(described), chosen(annotations, "index")), images)
         if output.is_image and group is not None:
             self._images.indexes.put(group.data, self._host, names=names)
         on_index = chosen(annotations, "index-descriptor")
         descriptor = described[0] if group is None else group.descriptor(on_index)
         if not output.is_image:
-            self._write(output, Selection(images[0], names, group), on_index)
+            self._write(output, images[0], names, group, on_index)
         kept = tuple(self._images.get(image.manifest) for image in images) if output.is_image else images
         got = tuple(dict.fromkeys((*before.names, *(name.name for name in names))))
         return Exported(kept, descriptor, got)
 
-    def _write(self, output: Output, selection: Selection, annotations: Mapping[str, str]) -> None:
+    def _write(
+        self,
+        output: Output,
+        image: Image,
+        names: tuple[Reference, ...],
+        group: Group | None,
+        annotations: Mapping[str, str],
+    ) -> None:
+        from bennu.store.archive_writer import Selection, write_archive, write_layout
+
+        selection = Selection(image, names, group)
         docker = output.kind == "docker"
         if not output.is_archive:
             write_layout(self._images, selection, Path(output.dest), annotations)

@@ -11,7 +11,6 @@ is not whole counts for nothing, and is never missed. ``contents`` asks here.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from bennu.build.entries import SIGNATURE_BYTES, Entry
-from bennu.digest import sha256_hex
+from bennu.digest import hash_of_about, sha256_bytes, sha256_hex
 from bennu.host import files
 from bennu.store.hashing import BLOCK_BYTES, HashBeside
 
@@ -124,7 +123,7 @@ def _read(place: Path) -> bytes:
     except OSError:
         return b""
     head, records = data[: len(_MAGIC) + _DIGEST_BYTES], data[len(_MAGIC) + _DIGEST_BYTES :]
-    if head != _MAGIC + hashlib.sha256(records).digest():
+    if head != _MAGIC + sha256_bytes(records):
         return b""
     with suppress(OSError):
         os.utime(place)  # it is in use
@@ -135,7 +134,8 @@ def _write(place: Path, used: bytearray, spare: bytes) -> None:
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not place.exists():
         _prune(place.parent)
-    running = hashlib.sha256(used)
+    running = hash_of_about(len(used) + len(spare))
+    running.update(used)
     running.update(spare)
     files.write_atomic(place, b"".join((_MAGIC, running.digest(), used, spare)), mode=0o600, durable=False)
 
@@ -161,7 +161,7 @@ def digest_of_file(path: str, size_bytes: int) -> bytes:
     try:
         block = os.read(fd, min(size_bytes + 1, WHOLE_BYTES))
         if len(block) == size_bytes:
-            return hashlib.sha256(block).digest()
+            return sha256_bytes(block)
         with HashBeside() as running:
             while block:
                 running.put(block)

@@ -236,13 +236,13 @@ class Graph:
                 todo += self.vertices[index].inputs
         return tuple(sorted(found))
 
-    def way(self, result: int | None) -> list[str]:
-        """The labels of the steps that made a result's own layers, the lowest first: the way from its base to it."""
-        labels: list[str] = []
+    def way(self, result: int | None) -> list[int]:
+        """The steps that made a result's own layers, the lowest first: the way from its base to it."""
+        steps: list[int] = []
         while result is not None and not isinstance(self.vertices[result].step, Base):
-            labels.append(self.vertices[result].label)
+            steps.append(result)
             result = parent_of(self.vertices[result].step)
-        return labels[::-1]
+        return steps[::-1]
 
     def steps(self, result: int | None) -> tuple[int, ...]:
         """What is needed without the directories of whoever builds: what people call the steps of a build."""

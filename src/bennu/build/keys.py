@@ -18,7 +18,6 @@ A field that a step's struct grows belongs here, or into ``NO_FIELDS`` with its 
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -28,13 +27,11 @@ import msgspec
 
 from bennu.build.graph import Base, Copy, Excerpt, Fetch, GitTree, Local, MakeDirectory, Run, Step
 from bennu.build.mounts import AgentMount, BindMount, CacheMount, Look, Mount, SecretMount, TmpfsMount
-from bennu.digest import Digest
+from bennu.digest import Digest, finish, hash_of_about
 from bennu.dockerfile.mounts import Sharing
 
 FORMAT: Final = "6"
 """Changed whenever a step's implementation may leave another tree for the same fields."""
-
-_OCTAL: Final = re.compile("[0-7]+", re.ASCII)
 
 SCRATCH: Final = Digest("sha256:" + "0" * 64)
 """The identity of the empty tree."""
@@ -159,7 +156,7 @@ def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:
 
 def _mode(written: str) -> str:
     """An octal mode without zeros in front, any other as it is written."""
-    return f"{int(written, 8):o}" if _OCTAL.fullmatch(written) else written
+    return f"{int(written, 8):o}" if re.fullmatch("[0-7]+", written, re.ASCII) else written
 
 
 def _sources(step: Copy, reads: Mapping[int, Read]) -> Iterator[tuple[str, str]]:
@@ -247,10 +244,10 @@ def _numbered(name: str, values: tuple[str, ...]) -> list[tuple[str, str]]:
 
 def _key(fields: list[tuple[str, str]]) -> Key:
     preimage = (("format", FORMAT), *fields)
-    running = hashlib.sha256()
+    running = hash_of_about(0)
     for name, value in preimage:
         for part in (name, value):
             data = part.encode("utf-8", "surrogateescape")
             running.update(b"%d:" % len(data))
             running.update(data)
-    return Key(Digest(f"sha256:{running.hexdigest()}"), preimage)
+    return Key(finish(running), preimage)

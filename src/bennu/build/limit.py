@@ -15,7 +15,7 @@ VARIABLE: Final = "BENNU_BUILD_CACHE_LIMIT"
 DEFAULT_BYTES: Final = 20_000_000_000
 DEFAULT_PART: Final = 4
 
-_WRITTEN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(%|(?:([kmgtp])(i?))?b?)", re.IGNORECASE)
+_WRITTEN: Final = r"(\d+(?:\.\d+)?)\s*(%|(?:([kmgtp])(i?))?b?)"
 
 
 def limit_bytes(written: str | None, file_system_bytes: int) -> int | None:
@@ -25,7 +25,7 @@ def limit_bytes(written: str | None, file_system_bytes: int) -> int | None:
     text = written.strip()
     if text.lower() == "none":
         return None
-    match = _WRITTEN.fullmatch(text)
+    match = re.fullmatch(_WRITTEN, text, re.IGNORECASE)
     if match is None:
         raise Invalid(f"{VARIABLE} is {written!r}, which is no size", "write it as 20GB, 512MiB, 10% or none")
     number = float(match[1])

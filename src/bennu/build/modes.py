@@ -18,9 +18,8 @@ _OTHERS: Final = 0o007
 _WHO: Final = {"a": _STANDARD, "u": 0o4700, "g": 0o2070, "o": _OTHERS}
 _BITS: Final = {"r": 0o444, "w": 0o222, "x": 0o111, "X": 0o111, "s": 0o6000}
 _SHIFT: Final = {"u": 6, "g": 3, "o": 0}
-_OCTAL: Final = re.compile(r"[0-7]+")
 _OPERATIONS: Final = r"(?:[-+=][rwxXstugo]*)+"
-_CLAUSES: Final = re.compile(rf"[augo]*{_OPERATIONS}(?:,[augo]*{_OPERATIONS})*")
+_CLAUSES: Final = rf"[augo]*{_OPERATIONS}(?:,[augo]*{_OPERATIONS})*"  # re keeps what it has compiled
 
 
 class Command(NamedTuple):
@@ -56,10 +55,10 @@ class Mode(NamedTuple):
 
 def parse_mode(text: str) -> Mode | None:
     """A mode as it is written; None where it is none."""
-    if _OCTAL.fullmatch(text):
+    if re.fullmatch(r"[0-7]+", text):
         number = int(text, 8)
         return Mode(number) if number <= MOST else None
-    if not _CLAUSES.fullmatch(text):
+    if not re.fullmatch(_CLAUSES, text):
         return None
     commands: list[Command] = []
     for clause in text.split(","):

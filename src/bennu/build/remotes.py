@@ -20,10 +20,10 @@ from bennu.errors import Invalid
 UNNAMED: Final = "__unnamed__"
 """What a file is called whose URL has no name in it."""
 
-_SCHEME: Final = re.compile(r"([a-zA-Z0-9]+)://")
-_WITHOUT_SCHEME: Final = re.compile(r"([a-zA-Z0-9_-]+@[a-zA-Z0-9.-]+:[^\n]*?)(?:\?([^\n]*?))?(?:#([^\n]*))?")
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_CHECKSUM: Final = re.compile(r"[0-9a-fA-F]+")
+_SCHEME: Final = r"([a-zA-Z0-9]+)://"  # re keeps what it has compiled
+_WITHOUT_SCHEME: Final = r"([a-zA-Z0-9_-]+@[a-zA-Z0-9.-]+:[^\n]*?)(?:\?([^\n]*?))?(?:#([^\n]*))?"
+_COMMIT: Final = r"[0-9a-f]{40}|[0-9a-f]{64}"
+_CHECKSUM: Final = r"[0-9a-fA-F]+"
 _SHORTHAND: Final = "github.com/"
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -56,7 +56,7 @@ class GitReference(msgspec.Struct, frozen=True):
 
 def is_commit(text: str) -> bool:
     """Whether a text is a whole commit, of either of Git's digests."""
-    return _COMMIT.fullmatch(text) is not None
+    return re.fullmatch(_COMMIT, text) is not None
 
 
 def without_credentials(remote: str) -> str:
@@ -77,9 +77,9 @@ def parse_git_reference(text: str) -> GitReference | None:
     if text.startswith(_SHORTHAND):
         remote, query, fragment = _split("https://" + text)
         return _reference(remote, query, fragment, is_shorthand=True)
-    scheme = _SCHEME.match(text)
+    scheme = re.match(_SCHEME, text)
     if scheme is None:
-        found = _WITHOUT_SCHEME.fullmatch(text)
+        found = re.fullmatch(_WITHOUT_SCHEME, text)
         return None if found is None else _reference(found[1], found[2] or "", found[3] or "")
     if scheme[1].lower() not in {"http", "https", "ssh", "git"}:
         return None
@@ -206,5 +206,5 @@ def _checksum(remote: str, values: dict[str, str]) -> str:
 
 def check_commit(checksum: str, what: str) -> None:
     """``Invalid`` where a checksum is given that no commit can begin with."""
-    if checksum and _CHECKSUM.fullmatch(checksum) is None:
+    if checksum and re.fullmatch(_CHECKSUM, checksum) is None:
         raise Invalid(f"{what}: the checksum {checksum!r} is no commit", "a commit is hexadecimal")

@@ -105,13 +105,13 @@ class Solver:
         epoch: int | None = None,
         name: str = "a build",
         cancel: threading.Event | None = None,
-        after_step: Callable[[], None] | None = None,
+        after_step: Callable[[int, CommittedSnapshot], None] | None = None,
     ) -> None:
         """``fresh`` are vertices that must not take an earlier result, besides all of them without ``use_cache``.
 
         Only those of the same ``nonce`` count there, which solutions of one command share. ``name`` is for whoever
         waits for a step of this one. ``cancel`` ends it from outside. ``after_step`` is called when a step
-        has run and is recorded.
+        has run and is recorded, with its vertex and its tree.
         """
         self._graph = graph
         self._executor = executor
@@ -348,7 +348,7 @@ class Solver:
             tree = self._linked(index, link, trees) or self._execute(index, vertex, trees)
             self._cache.record([*known, *([] if link is None else [link])], identity, tree.id, vertex.label)
             if self._after_step is not None:
-                self._after_step()
+                self._after_step(index, tree)
             return Result(identity, Found(identity, tree.id), tree)
 
     def _link_key(self, index: int) -> Key | None:

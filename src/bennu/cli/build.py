@@ -45,7 +45,6 @@ def _run(args: Arguments, context: Context) -> int:
     from bennu.cli.build_outputs import write_about
     from bennu.cli.build_progress import watched
     from bennu.cli.build_request import request
-    from bennu.cli.build_summary import summary
     from bennu.wiring import Runtime
 
     started = time.monotonic()
@@ -65,6 +64,8 @@ def _run(args: Arguments, context: Context) -> int:
         if built.exported.id is not None and not is_taken:
             context.print(built.exported.id)
     elif args.progress != "quiet":
+        from bennu.cli.build_summary import summary
+
         summary(built, time.monotonic() - started, context)
         if 0 < built.ran < built.steps - 1 and context.is_coloured(context.stderr):
             context.say("`bennu why` says why they ran" if built.ran > 1 else "`bennu why` says why it ran")

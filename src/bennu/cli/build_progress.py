@@ -7,14 +7,11 @@ picture that moves (``build_screen``); ``rawjson`` is one object an event.
 from __future__ import annotations
 
 import codecs
-import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
-
-from bennu.cli.build_screen import Screen, frame
 
 if TYPE_CHECKING:
     from bennu.build.progress import Event, Listener
@@ -74,6 +71,8 @@ class RawJson(Quiet):
 
     def __call__(self, event: Event) -> None:
         """Write an event."""
+        import json
+
         import msgspec
 
         record = msgspec.to_builtins(event, builtin_types=(bytes,))
@@ -138,7 +137,10 @@ class Terminal(Quiet):
     """A ``Screen``, drawn a few times a second by a thread and nowhere else: steps that write a lot cost nothing."""
 
     def __init__(self, context: Context) -> None:
+        from bennu.cli.build_screen import Screen, frame
+
         super().__init__(context.stderr)
+        self._frame = frame
         self._context = context
         self._screen = Screen(time.monotonic(), coloured=context.is_coloured(context.stderr))
         self._is_drawn = False
@@ -172,6 +174,6 @@ class Terminal(Quiet):
         if not (final or live or self._is_drawn):
             return
         cursor = HIDE if live and not self._is_drawn else SHOW if self._is_drawn and not live else ""
-        self._stream.write(cursor + frame(final, live))
+        self._stream.write(cursor + self._frame(final, live))
         self._stream.flush()
         self._is_drawn = bool(live)

@@ -17,6 +17,7 @@ from bennu import __version__
 from bennu.cli.command import GLOBAL, PROJECT, Arguments, Command, operand, switch
 from bennu.cli.context import Context
 from bennu.cli.parser import Parsed, nearest, parse
+from bennu.cli.quick_imports import install
 from bennu.cli.table import find, load, rows
 
 _TOP = Command(
@@ -34,6 +35,7 @@ _TOP = Command(
 
 def entry() -> NoReturn:
     """What the command ``bennu`` runs: this process's words, environment and streams."""
+    install()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _unwind)
     status = main(sys.argv[1:], os.environ)

@@ -7,7 +7,6 @@ gives the indented form of ``inspect``. Colours are no business of this module.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -58,6 +57,8 @@ def table(headings: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
 def document(value: object, form: str | None = None) -> str:
     """One value (or each of a list's members, for a template) for ``inspect``: JSON indented by four, or a template."""
     if form is None or form == "json":
+        import json  # most verbs write none
+
         return json.dumps(value, ensure_ascii=False, indent=4 if form is None else None) + "\n"
     from bennu.cli.template import Template
 
@@ -122,4 +123,6 @@ def _templated(records: Sequence[Record], columns: Sequence[Column], form: str) 
 
 
 def _line(record: Record) -> str:
+    import json
+
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"))

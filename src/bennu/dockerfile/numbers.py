@@ -6,7 +6,6 @@ Each function returns None for text that Go's parser refuses; the caller has the
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from typing import Final
 
 _NANOSECONDS: Final = {
@@ -19,20 +18,23 @@ _NANOSECONDS: Final = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_TERM = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(?:([kmgtp])i?)?b?", re.IGNORECASE)
+_TERM: Final = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)"  # re keeps what it has compiled
+_SIZE: Final = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(?:([kmgtp])i?)?b?"
 _INT64_MAX: Final = 2**63 - 1
 
 
 def duration_nanoseconds(text: str) -> int | None:
     """``time.ParseDuration``: a sign, then numbers with units without blanks (``1m30s``, ``1.5h``); ``0`` alone."""
+    from fractions import Fraction  # seldom needed, and slow to load
+
     negative = text.startswith("-")
     body = text[1:] if text[:1] in ("+", "-") else text
     if body == "0":
         return 0
+    pattern = re.compile(_TERM)
     total, at = Fraction(0), 0
     while at < len(body):
-        term = _TERM.match(body, at)
+        term = pattern.match(body, at)
         if term is None:
             return None
         total += Fraction(term[1].rstrip(".")) * _NANOSECONDS[term[2]]
@@ -44,7 +46,9 @@ def duration_nanoseconds(text: str) -> int | None:
 
 def size_bytes(text: str) -> int | None:
     """A size in powers of 1024: ``64m``, ``1.5GiB``, ``4096``."""
-    found = _SIZE.fullmatch(text)
+    from fractions import Fraction
+
+    found = re.fullmatch(_SIZE, text, re.IGNORECASE)
     if found is None:
         return None
     power = " kmgtp".index(found[2].lower()) if found[2] else 0

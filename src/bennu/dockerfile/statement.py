@@ -13,7 +13,7 @@ from bennu.dockerfile.source import Span
 from bennu.dockerfile.words import SPACE, NotStringsError, Word, json_array, split_head
 from bennu.errors import Invalid
 
-_UNDECODED = re.compile("[\ud800-\udfff]")
+_UNDECODED = "[\ud800-\udfff]"
 
 
 class Statement:
@@ -72,10 +72,10 @@ class Statement:
 
     def refuse_undecoded(self) -> None:
         """Raise ``Invalid`` where the instruction or a heredoc of it holds bytes that are not UTF-8."""
-        found = _UNDECODED.search(self.line.text)
+        found = None if self.line.text.isascii() else re.search(_UNDECODED, self.line.text)
         at = self.line.origin(found.start()) if found else None
         for heredoc in self.line.heredocs:
-            if at is None and (found := _UNDECODED.search(heredoc.content)):
+            if at is None and (found := re.search(_UNDECODED, heredoc.content)):
                 at = heredoc.span.start + found.start()
         if at is not None:
             byte = ord(self.line.source.text[at]) - 0xDC00

@@ -7,8 +7,8 @@ and older calls go through libc's wrappers.
 
 from __future__ import annotations
 
-import ctypes
 import os
+import struct
 from functools import cache
 from typing import Any, Final
 
@@ -56,30 +56,28 @@ _OPENAT2: Final = 437
 _MOUNT_SETATTR: Final = 442
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-class _MountAttr(ctypes.Structure):
-    _fields_ = (
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    )
+_OPEN_HOW: Final = struct.Struct("=QQQ")  # flags, mode, resolve
+_MOUNT_ATTR: Final = struct.Struct("=QQQQ")  # attr_set, attr_clr, propagation, userns_fd
+_Argument = int | bytes | None
 
 
 @cache
 def _libc() -> Any:
+    import ctypes  # a millisecond, for verbs that make no such call
+
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _call(number: int, *arguments: Any) -> int:
-    result = _libc().syscall(ctypes.c_long(number), *arguments)
-    return _checked(result)
+def _call(number: int, *arguments: _Argument) -> int:
+    return _libc_call("syscall", number, *arguments)
 
 
-def _checked(result: int, path: str | None = None) -> int:
+def _libc_call(name: str, *arguments: _Argument, path: str | None = None) -> int:
+    """Call a function of libc: integers fill a register, bytes are a pointer to them, None is the null pointer."""
+    import ctypes
+
+    function = getattr(_libc(), name)
+    result: int = function(*(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), path)
@@ -88,108 +86,103 @@ def _checked(result: int, path: str | None = None) -> int:
 
 def fsopen(kind: str) -> int:
     """A file descriptor for configuring a new file system of a kind (``overlay``, ``tmpfs``)."""
-    return _call(_FSOPEN, kind.encode(), ctypes.c_uint(FSOPEN_CLOEXEC))
+    return _call(_FSOPEN, kind.encode(), FSOPEN_CLOEXEC)
 
 
 def fsconfig_string(fd: int, key: str, value: str | os.PathLike[str]) -> None:
     """Set a string option of a file system that is being configured."""
     _call(
         _FSCONFIG,
-        ctypes.c_int(fd),
-        ctypes.c_uint(FSCONFIG_SET_STRING),
+        fd,
+        FSCONFIG_SET_STRING,
         key.encode(),
         os.fsencode(value),
-        ctypes.c_int(0),
+        0,
     )
 
 
 def fsconfig_flag(fd: int, key: str) -> None:
     """Set a flag option of a file system that is being configured."""
-    _call(_FSCONFIG, ctypes.c_int(fd), ctypes.c_uint(FSCONFIG_SET_FLAG), key.encode(), None, ctypes.c_int(0))
+    _call(_FSCONFIG, fd, FSCONFIG_SET_FLAG, key.encode(), None, 0)
 
 
 def fsconfig_create(fd: int) -> None:
     """Make the superblock of a configured file system."""
-    _call(_FSCONFIG, ctypes.c_int(fd), ctypes.c_uint(FSCONFIG_CMD_CREATE), None, None, ctypes.c_int(0))
+    _call(_FSCONFIG, fd, FSCONFIG_CMD_CREATE, None, None, 0)
 
 
 def fsmount(fd: int, attributes: int) -> int:
     """A detached mount of a created file system, as a file descriptor."""
-    return _call(_FSMOUNT, ctypes.c_int(fd), ctypes.c_uint(FSMOUNT_CLOEXEC), ctypes.c_uint(attributes))
+    return _call(_FSMOUNT, fd, FSMOUNT_CLOEXEC, attributes)
 
 
 def open_tree(path: str | os.PathLike[str], *, recursive: bool) -> int:
     """A detached copy of the mount at ``path`` (a bind mount that stands nowhere yet)."""
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
-    return _call(_OPEN_TREE, ctypes.c_int(AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags))
+    return _call(_OPEN_TREE, AT_FDCWD, os.fsencode(path), flags)
 
 
 def move_mount(fd: int, target: str | os.PathLike[str]) -> None:
     """Attach a detached mount at a path."""
     _call(
         _MOVE_MOUNT,
-        ctypes.c_int(fd),
+        fd,
         b"",
-        ctypes.c_int(AT_FDCWD),
+        AT_FDCWD,
         os.fsencode(target),
-        ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH),
+        MOVE_MOUNT_F_EMPTY_PATH,
     )
 
 
 def mount_setattr(fd: int, *, set_attributes: int = 0, clear_attributes: int = 0, recursive: bool = False) -> None:
     """Set and clear attributes (``MOUNT_ATTR_*``) of the mount that a descriptor stands for."""
-    attr = _MountAttr(attr_set=set_attributes, attr_clr=clear_attributes)
+    attributes = _MOUNT_ATTR.pack(set_attributes, clear_attributes, 0, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    size = ctypes.c_size_t(ctypes.sizeof(attr))
-    _call(_MOUNT_SETATTR, ctypes.c_int(fd), b"", ctypes.c_uint(flags), ctypes.byref(attr), size)
+    _call(_MOUNT_SETATTR, fd, b"", flags, attributes, len(attributes))
 
 
 def openat2(directory: int, path: str | bytes | os.PathLike[str], flags: int, mode: int, resolve: int) -> int:
     """openat2(2): open with rules on how the path may resolve (``RESOLVE_*``)."""
-    how = _OpenHow(flags=flags | os.O_CLOEXEC, mode=mode, resolve=resolve)
-    size = ctypes.c_size_t(ctypes.sizeof(how))
-    return _call(_OPENAT2, ctypes.c_int(directory), os.fsencode(path), ctypes.byref(how), size)
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, resolve)
+    return _call(_OPENAT2, directory, os.fsencode(path), how, len(how))
 
 
 def make_private(path: str) -> None:
     """Make a mount and all below it private, so that no mount event passes in or out."""
-    _checked(_libc().mount(None, path.encode(), None, ctypes.c_ulong(MS_PRIVATE | MS_REC), None), path)
+    _libc_call("mount", None, path.encode(), None, MS_PRIVATE | MS_REC, None, path=path)
 
 
 def mount(source: str, target: str | os.PathLike[str], kind: str, flags: int, options: str) -> None:
     """mount(2): a new file system, its options in one page."""
-    _checked(
-        _libc().mount(source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode()),
-        os.fspath(target),
-    )
+    place = os.fspath(target)
+    _libc_call("mount", source.encode(), os.fsencode(target), kind.encode(), flags, options.encode(), path=place)
 
 
 def umount(path: str | os.PathLike[str], flags: int = 0) -> None:
     """umount2(2)."""
-    _checked(_libc().umount2(os.fsencode(path), ctypes.c_int(flags)), os.fspath(path))
+    _libc_call("umount2", os.fsencode(path), flags, path=os.fspath(path))
 
 
 def unshare(flags: int) -> None:
     """unshare(2) for the calling thread."""
-    _checked(_libc().unshare(ctypes.c_int(flags)))
+    _libc_call("unshare", flags)
 
 
 def setns(fd: int, kind: int) -> None:
     """setns(2) for the calling thread."""
-    _checked(_libc().setns(ctypes.c_int(fd), ctypes.c_int(kind)))
+    _libc_call("setns", fd, kind)
 
 
 def syncfs(fd: int) -> None:
     """syncfs(2): write back everything of the file system that a descriptor lies on."""
-    _checked(_libc().syncfs(ctypes.c_int(fd)))
+    _libc_call("syncfs", fd)
 
 
 def inotify_init() -> int:
     """inotify_init1(2): a descriptor that does not block."""
-    return _checked(_libc().inotify_init1(ctypes.c_int(os.O_CLOEXEC | os.O_NONBLOCK)))
+    return _libc_call("inotify_init1", os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def inotify_add_watch(fd: int, path: str | os.PathLike[str], events: int) -> int:
     """inotify_add_watch(2)."""
-    watch = _libc().inotify_add_watch(ctypes.c_int(fd), os.fsencode(path), ctypes.c_uint32(events))
-    return _checked(watch, os.fspath(path))
+    return _libc_call("inotify_add_watch", fd, os.fsencode(path), events, path=os.fspath(path))

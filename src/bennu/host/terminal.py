@@ -9,9 +9,7 @@ import fcntl
 import os
 import signal
 import struct
-import termios
 import threading
-import tty
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
@@ -28,6 +26,8 @@ class WindowSize(NamedTuple):
 
 def window_size(fd: int) -> WindowSize | None:
     """The size of the terminal behind a descriptor; None where there is none, or it has no size."""
+    import termios
+
     try:
         rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8))
     except OSError:
@@ -38,6 +38,9 @@ def window_size(fd: int) -> WindowSize | None:
 @contextmanager
 def raw(fd: int) -> Iterator[None]:
     """The terminal passes every byte on as it is typed, for as long as the block runs. Nothing where it is none."""
+    import termios
+    import tty
+
     try:
         before = termios.tcgetattr(fd)
     except termios.error:

@@ -7,6 +7,7 @@ rename makes it visible. What a crash leaves half-made is never referenced, and 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -207,8 +208,11 @@ class Differ(Protocol):
 class LayerStore(Protocol):
     """Which snapshot is which layer. Whoever keeps an image asks here for its layers, whoever runs one for its tree."""
 
-    def info(self, snapshot: CommittedSnapshot) -> LayerInfo:
-        """What a snapshot is as a layer: remembered, else found by one canonical pass. A foreign one keeps its own."""
+    def info(self, snapshot: CommittedSnapshot, *, give_up: threading.Event | None = None) -> LayerInfo:
+        """What a snapshot is as a layer: remembered, else found by one canonical pass. A foreign one keeps its own.
+
+        ``Failed`` once ``give_up`` is set, in the midst of the pass too.
+        """
         ...
 
     def snapshot_of(self, diff_ids: Sequence[Digest]) -> CommittedSnapshot | None:

@@ -6,10 +6,12 @@ archives with it, ``build.file_digests`` large files.
 
 from __future__ import annotations
 
-import hashlib
-import queue
 import threading
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    import hashlib
+    import queue
 
 BLOCK_BYTES: Final = 1 << 18  # stays in a core's cache
 WAITING_BLOCKS: Final = 4
@@ -19,6 +21,9 @@ class HashBeside:
     """A sha256 that is fed by blocks. Leave the block to end its thread."""
 
     def __init__(self) -> None:
+        import hashlib
+        import queue
+
         self._hash = hashlib.sha256()
         self._blocks: queue.Queue[bytes | bytearray | None] = queue.Queue(WAITING_BLOCKS)
         self._thread: threading.Thread | None = None

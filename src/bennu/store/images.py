@@ -152,7 +152,7 @@ class Images:
             if config.diff_ids != tuple(layer.diff_id for layer in layers) or len(layers) != len(parsed.layers):
                 raise Invalid(f"manifest {digest} and its configuration differ in their layers")
             stored = [each.digest for each in parsed.layers if self.blobs.stat(each.digest)]
-            with self._database.transaction() as rows:
+            with self._database.transaction(durable=not self._has(digest, names)) as rows:
                 _insert(rows, digest, parsed, config, layers)
                 rows.executemany(
                     "INSERT OR IGNORE INTO layer_blobs (blob, diff_id)"
@@ -162,6 +162,13 @@ class Images:
                 for name in names:
                     self.tag(digest, name)
         return self.get(digest)
+
+    def _has(self, manifest: Digest, names: Sequence[Reference]) -> bool:
+        """Whether an image is there under all these names, durably since it was put."""
+        if self._database.one("SELECT 1 FROM images WHERE manifest = ?", (manifest,)) is None:
+            return False
+        query = "SELECT 1 FROM names WHERE name = ? AND manifest = ? AND index_digest IS NULL"
+        return all(self._database.one(query, (name.name, manifest)) for name in names)
 
     def _kept(self, data: bytes) -> BlobInfo:
         """Bytes in the store; what is there already waits for no disk."""

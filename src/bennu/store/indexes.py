@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,9 +21,11 @@ from bennu.oci.document import encode
 from bennu.oci.manifest import Index, new_index, parse_index, parse_manifest
 from bennu.oci.platform import Platform, fit
 from bennu.oci.reference import Reference
-from bennu.store.archive_writer import Group
 from bennu.store.database import Database
 from bennu.store.images import Image, Images
+
+if TYPE_CHECKING:
+    from bennu.store.archive_writer import Group
 
 
 class ImageIndex(msgspec.Struct, frozen=True):
@@ -105,6 +108,8 @@ class Indexes:
     def group(self, digest: Digest) -> Group:
         """An index to be written with its images."""
         data, _ = self.read(digest)
+        from bennu.store.archive_writer import Group
+
         return Group.of(data, [self._images.get(manifest) for manifest in self.get(digest).images])
 
     def hidden(self) -> frozenset[Digest]:

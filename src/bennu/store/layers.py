@@ -15,18 +15,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, cast
 
 from bennu.config import Settings
 from bennu.digest import Digest, algorithm, encoded
-from bennu.errors import Corrupt, NotFound
+from bennu.errors import Corrupt, Failed, NotFound
 from bennu.host import locks
 from bennu.oci.image_config import chain_ids
 from bennu.store.base import ActiveSnapshot, CommittedSnapshot, LayerInfo, SnapshotId
 from bennu.store.database import Database
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
     from bennu.store.differ import OverlayDiffer
     from bennu.store.snapshots import Snapshots
@@ -51,12 +51,12 @@ class Layers:
 
         return OverlayDiffer(self._snapshots)
 
-    def info(self, snapshot: CommittedSnapshot) -> LayerInfo:
+    def info(self, snapshot: CommittedSnapshot, *, give_up: threading.Event | None = None) -> LayerInfo:
         """What a snapshot is as a layer: remembered, else found by one canonical pass. It counts as used now."""
         self._snapshots.touch(snapshot)
         known = self._known(snapshot.id)
         if known is None:
-            known = self._differ.diff(snapshot)
+            known = self._differ.diff(snapshot, None if give_up is None else cast("IO[bytes]", _Watched(give_up)))
             self.record(snapshot, known)
         return known
 
@@ -160,6 +160,19 @@ class Layers:
         chain = snapshot.chain if snapshot else ()
         lowest_first = (CommittedSnapshot(chain[at], chain[at + 1 :]) for at in reversed(range(len(chain))))
         return [(self._known(each.id) or self.info(each)).diff_id for each in lowest_first]
+
+
+class _Watched(io.RawIOBase):
+    """A sink that takes everything and keeps nothing, until the work is given up."""
+
+    def __init__(self, give_up: threading.Event) -> None:
+        super().__init__()
+        self._give_up = give_up
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        if self._give_up.is_set():
+            raise Failed("given up")
+        return len(memoryview(data))
 
 
 class _Stream(io.RawIOBase):

@@ -154,6 +154,42 @@ def test_a_root_is_never_left(tmp_path, root, tree, target):
     assert files.read_in_root(tree, "link/passwd") is None
 
 
+def test_what_a_path_names_is_the_same_whichever_way_it_is_opened(root, tree):
+    (tree / "d/e").mkdir(parents=True)
+    (tree / "d/e/f").write_text("1")
+    (tree / "link").symlink_to("d")
+    (tree / "f").write_text("2")
+
+    def look(path: str, flags: int) -> tuple[int, int] | int | None:
+        try:
+            fd = files.open_in_root(root, path, flags)
+        except OSError as error:
+            return error.errno
+        status = os.fstat(fd)
+        os.close(fd)
+        return status.st_dev, status.st_ino
+
+    slow = os.O_PATH | os.O_CLOEXEC
+    assert slow != os.O_PATH
+    for path in (
+        "d",
+        "/d/e/f",
+        "d/./e",
+        "link",
+        "link/e/f",
+        "d/../f",
+        "..",
+        "f/",
+        "f/.",
+        "f/x",
+        "d/",
+        "missing",
+        "/",
+        ".",
+    ):
+        assert look(path, os.O_PATH) == look(path, slow), path
+
+
 def test_magic_links_are_refused(root, tree):
     (tree / "link").symlink_to("real")
     (tree / "real").write_text("1")
