@@ -62,7 +62,7 @@ def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_bytes(data: bytes) -> bytes:
+def sha256_bytes(data: bytes | bytearray) -> bytes:
     """The sha256 of bytes, as bytes."""
     running = hash_of_about(len(data))
     running.update(data)

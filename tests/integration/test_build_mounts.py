@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,27 @@ def run(builds: Builds, flags: str, script: str, *, before: str = "", **options:
 
 
 class TestBind:
+    def test_after_an_edit_what_did_not_change_is_linked_from_the_last_excerpt(self, builds):
+        text = "FROM box\nRUN --mount=target=/ctx find /ctx -type f -exec md5sum {} + | sort -k 2 > /said\n"
+
+        def contents() -> dict[str, str]:
+            time.sleep(0.05)  # past the tick in which files were changed
+            said = builds.tree(text)["/said"].content
+            return {line.split()[1]: line.split()[0] for line in said.splitlines()}
+
+        def inodes() -> list[dict[str, int]]:
+            found = builds.settings.snapshots.glob("*/fs/content/dir")
+            return [{each.name: os.lstat(each).st_ino for each in place.rglob("*")} for place in found]
+
+        before = contents()
+        builds.write({"dir/one": "2", "dir/new": "3"})
+        after = contents()
+        assert {path for path in after if before.get(path) != after[path]} == {"/ctx/dir/one", "/ctx/dir/new"}
+        assert [len({each[name] for each in inodes()}) for name in ("two", "one")] == [1, 2]
+        (builds.context / "dir/sub/two").chmod(0o600)
+        contents()
+        assert len({each["two"] for each in inodes()}) == 2
+
     def test_the_context_without_what_is_ignored(self, builds):
         said = run(builds, "--mount=target=/ctx", "cd /ctx; find . | sort; ls -ldn dir dir/one; touch x")
         assert said.splitlines()[:7] == [

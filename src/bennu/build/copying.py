@@ -17,6 +17,7 @@ from typing import Final
 
 from bennu.build import destinations
 from bennu.build.destinations import Say, owner_named
+from bennu.build.earlier import Earlier
 from bennu.build.entries import Entry
 from bennu.build.graph import Copy, InlineFile
 from bennu.build.modes import parse_mode
@@ -39,13 +40,20 @@ def appearance(step: Copy, root: Path, epoch: int | None, say: Say) -> Appearanc
 
 
 def copy(
-    selections: Iterable[Selection], step: Copy, root: Path, epoch: int | None, say: Say, *, layers: Own | None = None
+    selections: Iterable[Selection],
+    step: Copy,
+    root: Path,
+    epoch: int | None,
+    say: Say,
+    *,
+    layers: Own | None = None,
+    earlier: Earlier | None = None,
 ) -> None:
     """Write selections, then the inline files, into the tree mounted at ``root``; see the module.
 
-    ``layers`` says of what that is an overlay, where it is one.
+    ``layers`` says of what that is an overlay, where it is one. ``earlier`` has files that need no copy.
     """
-    copier = _Copier(step, appearance(step, root, epoch, say), Target(root, layers))
+    copier = _Copier(step, appearance(step, root, epoch, say), Target(root, layers), earlier)
     with files.directory(root) as fd:
         copier.run(fd, selections)
 
@@ -53,7 +61,8 @@ def copy(
 class _Copier:
     """One COPY into one tree."""
 
-    def __init__(self, step: Copy, look: Appearance, tree: Target) -> None:
+    def __init__(self, step: Copy, look: Appearance, tree: Target, earlier: Earlier | None) -> None:
+        self._earlier = earlier
         self._step = step
         self._look = look
         self._tree = tree
@@ -77,7 +86,8 @@ class _Copier:
             directory, name = self._place(root, item.name)
             entries = [item.entries.first._replace(target=name)]
         with self._directory(root, directory) as fd:
-            Writer(self._tree, fd, self._look, keeps_owners=keeps_owners).contents(entries)
+            writer = Writer(self._tree, fd, self._look, keeps_owners=keeps_owners, earlier=self._earlier)
+            writer.contents(entries)
             if item.is_directory and item.name:  # the root of a context has no time that means anything
                 os.utime(fd, ns=self._look.times(item.entries.first.status))
 

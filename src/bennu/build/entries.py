@@ -31,6 +31,8 @@ class Status(NamedTuple):
 
 _STATUS: Final = struct.Struct("=QQqqqIIIQQ")
 _BATCH: Final = 512
+PACKED_BYTES: Final = _STATUS.size
+"""The length of ``Entry.packed``."""
 SIGNATURE_BYTES: Final = 40
 """So much of ``Entry.packed`` tells the content of a file from another one: device, inode, size, mtime, ctime."""
 

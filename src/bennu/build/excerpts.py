@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Final
 
 from bennu.build import graph
 from bennu.build.copying import copy
 from bennu.build.destinations import Say
+from bennu.build.earlier import Earlier
 from bennu.build.entries import Status
 from bennu.build.source import Selection
-from bennu.build.trees import clamp_times, mounted
+from bennu.build.trees import clamp_times
 from bennu.config import Settings
 from bennu.store.base import CommittedSnapshot
 from bennu.store.snapshots import Snapshots
@@ -35,22 +37,26 @@ def make_excerpt(
     (item,) = selection.items
     place = graph.CONTENT + "/" * item.is_directory
     step = graph.Copy(parent=None, sources=(), destination=place)
+    earlier = None
+    if item.is_directory and not selection.keeps_owners:  # others are unpacked anew each time
+        earlier = Earlier(settings.file_digests, item.entries.first.path, str(epoch))
+        earlier.open(snapshots, graph.CONTENT)
     active = snapshots.prepare(None)
+    root = snapshots.directory(active)  # past every mount: links are made within one
+    started = time.time_ns()
     try:
-
-        def write(root: Path) -> None:
-            copy([selection], step, root, epoch, say)
-            if item.is_directory and not is_root:
-                _dress(root / graph.CONTENT.lstrip("/"), item.entries.first.status, selection, epoch)
-
-        with mounted(settings, snapshots.mounts(active)) as inside:
-            inside(write)
+        copy([selection], step, root, epoch, say, earlier=earlier)
+        if item.is_directory and not is_root:
+            _dress(root / graph.CONTENT.lstrip("/"), item.entries.first.status, selection, epoch)
         if epoch is not None:
-            clamp_times(snapshots.directory(active), epoch)
-        return snapshots.commit(active)
+            clamp_times(root, epoch)
+        made = snapshots.commit(active)
     except BaseException:
         snapshots.discard(active)
         raise
+    if earlier is not None:
+        earlier.note(made, item.entries, started)
+    return made
 
 
 def _dress(directory: Path, status: Status, selection: Selection, epoch: int | None) -> None:

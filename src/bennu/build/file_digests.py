@@ -133,14 +133,14 @@ def _read(place: Path) -> bytes:
 def _write(place: Path, used: bytearray, spare: bytes) -> None:
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not place.exists():
-        _prune(place.parent)
+        prune(place.parent)
     running = hash_of_about(len(used) + len(spare))
     running.update(used)
     running.update(spare)
     files.write_atomic(place, b"".join((_MAGIC, running.digest(), used, spare)), mode=0o600, durable=False)
 
 
-def _prune(directory: Path) -> None:
+def prune(directory: Path) -> None:
     """Forget roots that nothing was built from for long, and all but the latest. Another build may be writing here."""
     now = time.time()
     found = []

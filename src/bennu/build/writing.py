@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from bennu.build.contents import portable_xattrs
+from bennu.build.earlier import Earlier
 from bennu.build.entries import Entry, Status
 from bennu.build.modes import Mode
 from bennu.errors import Conflict, Invalid
@@ -94,9 +95,12 @@ class _Level(NamedTuple):
 
 
 class Writer:
-    """Writes entries into the open directory ``fd`` of a tree."""
+    """Writes entries into the open directory ``fd`` of a tree; files that an ``earlier`` one has are linked."""
 
-    def __init__(self, tree: Target, fd: int, look: Appearance, *, keeps_owners: bool) -> None:
+    def __init__(
+        self, tree: Target, fd: int, look: Appearance, *, keeps_owners: bool, earlier: Earlier | None = None
+    ) -> None:
+        self._earlier = earlier
         self._tree = tree
         self._fd = fd
         self._look = look
@@ -159,6 +163,8 @@ class Writer:
     def _write(self, level: _Level, name: str, entry: Entry, status: Status) -> None:
         mode = status.st_mode
         if stat.S_ISREG(mode):
+            if self._earlier is not None and self._earlier.link(entry, status, level.fd, name):
+                return
             if status.st_nlink == 1 or not self._link(level, name, entry, status):
                 self._file(level.fd, name, entry, status)
                 self._tree.direct += level.is_direct
