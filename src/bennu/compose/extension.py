@@ -124,6 +124,19 @@ class Hooks(Value, frozen=True, kw_only=True, omit_defaults=True):
         return {name: found for name, found in msgspec.structs.asdict(self).items() if found}
 
 
+class Window(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """When the agent may replace replicas by itself: on these days (0 is Monday), between two times of the day.
+
+    ``start`` and ``end`` are minutes since midnight by the clock of ``zone``; a window whose ``end`` is not after its
+    ``start`` goes past midnight, and belongs to the day on which it begins.
+    """
+
+    days: tuple[int, ...]
+    start: int
+    end: int
+    zone: str = "UTC"
+
+
 class XBennuProject(Value, frozen=True, kw_only=True, omit_defaults=True):
     """``x-bennu`` at the top level of the file."""
 
@@ -133,6 +146,12 @@ class XBennuProject(Value, frozen=True, kw_only=True, omit_defaults=True):
     """How long a kept set goes on running before it is frozen."""
     max_age_seconds: float | None = None
     """Replicas older than this are replaced from scratch; None: never by age."""
+    rebuild: bool = False
+    """What is replaced by age gets its image built from scratch first."""
+    windows: tuple[Window, ...] = ()
+    """When replicas may be replaced by age; empty: always."""
+    jitter_seconds: float = 0.0
+    """Replicas are replaced up to so much earlier, each set at its own time."""
     snapshot: tuple[str, ...] = ()
     """Keys of the volumes that are snapshotted at a switch."""
     hooks: Hooks = Hooks()

@@ -25,6 +25,7 @@ from bennu.compose.nodes import Mapping as MappingNode
 from bennu.compose.nodes import Node, Scalar, null, type_name
 from bennu.compose.problems import Problems, did_you_mean
 from bennu.compose.service import Surroundings, read_extensions, read_profiles, read_service
+from bennu.compose.windows import read_windows
 from bennu.errors import Invalid
 
 PROJECT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -262,7 +263,16 @@ def _x_bennu(field: Field | None, base: Base) -> XBennuProject:
     age_seconds = age.read(values.duration_seconds) if age else None
     if age is not None and age_seconds == 0:
         age.fail("no replica can live for no time", "leave it out to keep replicas whatever their age")
+    jitter, rebuild = field.get("jitter"), field.get("rebuild")
+    jitter_seconds = jitter.read(values.duration_seconds) if jitter else None
+    if jitter is not None and age_seconds is None:
+        jitter.fail("means nothing without 'max_age'", "it spreads what is done by age: max_age: 7d")
+    elif jitter is not None and age_seconds and jitter_seconds is not None and jitter_seconds >= age_seconds:
+        jitter.fail("is not shorter than 'max_age'", "replicas are replaced up to so much before they are that old")
     return XBennuProject(
+        rebuild=bool(rebuild.boolean()) if rebuild else False,
+        windows=read_windows(field.get("windows")),
+        jitter_seconds=jitter_seconds or 0.0,
         keep=default.keep if kept is None else kept,
         keep_warm_seconds=default.keep_warm_seconds if warm_seconds is None else warm_seconds,
         max_age_seconds=age_seconds,

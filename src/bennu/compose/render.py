@@ -28,6 +28,7 @@ from bennu.compose.model import (
 )
 from bennu.compose.nodes import core_kind
 from bennu.compose.values import duration_text
+from bennu.compose.windows import window_text
 
 _POLICY_CONDITIONS: Final = {"no": "none", "on-failure": "on-failure", "always": "any"}
 _PLAIN: Final = ("image", "user", "working_dir", "hostname", "container_name", "read_only", "init", "stop_signal")
@@ -260,6 +261,9 @@ def _x_bennu_project(settings: XBennuProject) -> dict[str, Any]:
         "keep": settings.keep,
         "keep_warm": duration_text(settings.keep_warm_seconds),
         "max_age": duration_text(age) if age is not None else None,
+        "rebuild": settings.rebuild or None,
+        "windows": [window_text(one) for one in settings.windows] or None,
+        "jitter": duration_text(settings.jitter_seconds) if settings.jitter_seconds else None,
         "snapshot": list(settings.snapshot) or None,
         "hooks": {name: [_hook(hook) for hook in found] for name, found in settings.hooks.by_event.items()} or None,
     }

@@ -131,8 +131,8 @@ NETWORK: Final = _section(
 VOLUME: Final = _section("driver external labels name", refused={"driver_opts": NOT_BUILT})
 
 X_BENNU_PROJECT: Final = _section(
-    "hooks keep keep_warm max_age snapshot",
-    refused={"engine host jitter policy registry windows": NOT_BUILT},
+    "hooks jitter keep keep_warm max_age rebuild snapshot windows",
+    refused={"engine host policy registry": NOT_BUILT},
 )
 X_BENNU: Final = _section(
     "exec probe validate watch writes",

@@ -28,7 +28,7 @@ from bennu.engine.sets import SetId
 from bennu.errors import Conflict, NotFound
 from bennu.store.database import Database
 
-Kind = Literal["apply", "rollback"]
+Kind = Literal["apply", "rollback", "reprovision"]
 RevisionState = Literal["rolling", "active", "superseded", "failed", "stuck", "ended"]
 Figures = Mapping[str, Mapping[str, float]]
 """What was measured in a rollout: service or set -> ``gap_seconds``, ``sessions_left`` and so on."""

@@ -53,15 +53,17 @@ class News:
         self._calls: Calls | None = None
 
     @contextmanager
-    def building(self, policy: Policy, services: tuple[str, ...], say: Say) -> Iterator[None]:
+    def building(
+        self, policy: Policy, services: tuple[str, ...], say: Say, *, kind: str = "apply"
+    ) -> Iterator[None]:
         """Around a build: ``pre_build`` before it, and ``failed`` if it fails."""
         began = self._clock()
         try:
-            event = self._event("pre_build", policy, services=services, kind="apply", key=began)
+            event = self._event("pre_build", policy, services=services, kind=kind, key=began)
             self._call(policy.hooks, event, policy, threading.Event(), say)
             yield
         except BennuError as error:
-            self._fail(policy, error, services, say, phase="building", key=began)
+            self._fail(policy, error, services, say, phase="building", key=began, kind=kind)
             raise
 
     def step(self, command: CallHooks, plan: Plan, revision: Revision, cancel: threading.Event, say: Say) -> Receipt:
@@ -97,9 +99,10 @@ class News:
         phase: str,
         revision: Revision | None = None,
         key: object = None,
+        kind: str | None = None,
     ) -> None:
         event = self._event(
-            "failed", policy, revision=revision, services=services, kind="apply", key=key, phase=phase,
+            "failed", policy, revision=revision, services=services, kind=kind, key=key, phase=phase,
             reason=error.message, tail=error.tail if isinstance(error, Failed) else (),
         )  # fmt: skip
         self._call(policy.hooks, event, policy, threading.Event(), say)

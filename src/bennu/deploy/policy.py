@@ -7,7 +7,7 @@ back: to go back to last week's image is no reason to send news to last week's a
 
 from __future__ import annotations
 
-from bennu.compose.extension import Hooks
+from bennu.compose.extension import Hooks, Window
 from bennu.compose.model import Project
 from bennu.compose.struct import Value
 
@@ -31,6 +31,9 @@ class Policy(Value, frozen=True, kw_only=True, omit_defaults=True):
 
     hooks: Hooks = Hooks()
     max_age_seconds: float | None = None
+    rebuild: bool = False
+    windows: tuple[Window, ...] = ()
+    jitter_seconds: float = 0.0
     origin: Origin | None = None
 
     @property
@@ -44,6 +47,9 @@ def policy_of(project: Project, origin: Origin) -> Policy:
     return Policy(
         hooks=project.x_bennu.hooks,
         max_age_seconds=project.x_bennu.max_age_seconds,
+        rebuild=project.x_bennu.rebuild,
+        windows=project.x_bennu.windows,
+        jitter_seconds=project.x_bennu.jitter_seconds,
         origin=origin,
     )
 

@@ -76,6 +76,25 @@ def holder(path: Path) -> str | None:
         os.close(fd)
 
 
+@contextmanager
+def wanted(path: Path) -> Iterator[None]:
+    """Let others know, for the block, that somebody waits; any number at once. See ``is_wanted``."""
+    with held(path, shared=True):
+        yield
+
+
+def is_wanted(path: Path) -> bool:
+    """Whether anybody is within ``wanted`` now. Never waits."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try(fd, fcntl.LOCK_EX)
+    finally:
+        os.close(fd)
+
+
 def _take(
     fd: int, shared: bool, wait_seconds: float | None, subject: str, on_wait: Callable[[str], None] | None
 ) -> None:

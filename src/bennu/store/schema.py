@@ -292,6 +292,51 @@ CREATE TABLE hook_calls (           -- deploy.outbox
 CREATE INDEX hook_calls_by_due ON hook_calls (due);
 """
 
+_DRILLS: Final = """
+-- deploy.history: a third kind; a CHECK can only be changed by making the table again
+CREATE TABLE revisions_with_reprovision (
+    project TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('apply', 'rollback', 'reprovision')),
+    release TEXT NOT NULL REFERENCES releases (digest),
+    origin INTEGER NOT NULL,
+    sets TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('rolling', 'active', 'superseded', 'failed', 'stuck', 'ended')),
+    plan TEXT NOT NULL,
+    author TEXT NOT NULL,
+    started REAL NOT NULL,
+    finished REAL,
+    phases TEXT NOT NULL DEFAULT '{}',
+    reason TEXT,
+    figures TEXT NOT NULL DEFAULT '{}',
+    bad INTEGER NOT NULL DEFAULT 0,
+    source TEXT,
+    PRIMARY KEY (project, number)
+) STRICT;
+INSERT INTO revisions_with_reprovision
+    (project, number, kind, release, origin, sets, state, plan, author, started, finished, phases, reason, figures, bad,
+    source)
+    SELECT project, number, kind, release, origin, sets, state, plan, author, started, finished, phases, reason,
+    figures, bad, source FROM revisions;
+DROP TABLE revisions;
+ALTER TABLE revisions_with_reprovision RENAME TO revisions;
+CREATE UNIQUE INDEX one_active_revision ON revisions (project) WHERE state = 'active';
+CREATE UNIQUE INDEX one_rolling_revision ON revisions (project) WHERE state = 'rolling';
+CREATE TABLE drills (               -- deploy.drills
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    project TEXT NOT NULL,
+    service TEXT NOT NULL,
+    rebuild INTEGER NOT NULL,       -- 1: the image was built from scratch
+    started REAL NOT NULL,
+    finished REAL NOT NULL,
+    ok INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    revision INTEGER,
+    reason TEXT
+) STRICT;
+CREATE INDEX drills_by_project ON drills (project, service);
+"""
+
 MIGRATIONS: Final[tuple[str, ...]] = (
     _STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,
     _STOPPED_SETS,
@@ -300,4 +345,5 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _INDEXES,
     _VERDICTS,
     _HOOKS,
+    _DRILLS,
 )

@@ -16,6 +16,9 @@ x-bennu:
   keep: 1
   keep_warm: 90s
   max_age: 7d
+  rebuild: true
+  windows: ["mon-fri 02:00-05:00 Europe/Berlin", "22:00-02:00"]
+  jitter: 1h
   snapshot: [data]
   hooks:
     pre_build: {command: [/bin/check, "$$HOME"], blocking: true, timeout: 1m, retries: 0}
