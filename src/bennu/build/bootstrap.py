@@ -312,3 +312,28 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
+
+
+def recipe_of(labels: Mapping[str, str]) -> Recipe | None:
+    """The recipe of the base that an image stands on: its labels come down to every image that is built on it.
+
+    None for one that was not bootstrapped, or by a recipe that one line does not tell again (a line of sources.list, a
+    keyring).
+    """
+    head, *words = labels.get(RECIPE_LABEL, "").split(" ")
+    options: dict[str, list[str]] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in ("variant", "package", "mirror", "epoch"):
+            return None
+        options.setdefault(key, []).append(value)
+    if not head:
+        return None
+    epoch = options.get("epoch")
+    return parse_recipe(
+        head,
+        variant=options.get("variant", ["apt"])[0],
+        packages=tuple(options.get("package", ())),
+        mirrors=tuple(options.get("mirror", ())),
+        epoch=int(epoch[0]) if epoch else None,
+    )

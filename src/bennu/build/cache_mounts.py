@@ -145,7 +145,7 @@ class CacheMounts:
         found = (locks.holder(place / "lock") for place in self._places(name))
         return next((holder for holder in found if holder), locks.UNKNOWN)
 
-    def _choosing(self, name: str) -> AbstractContextManager[bool]:
+    def _choosing(self, name: str) -> AbstractContextManager[str | None]:
         # an instant, or as long as it takes to fill a new one
         return locks.held(self._settings.locks / f"cache-mount-{name[:_BUCKET_DIGITS]}.lock")
 

@@ -36,6 +36,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("apply", "Make what runs equal to the Compose file"),
         Row("plan", "Show what apply would change"),
         Row("rollback", "Put an earlier revision back into service"),
+        Row("reprovision", "Make services again from scratch"),
         Row("status", "Show a project: sets, replicas, health, revision"),
         Row("releases", "List the revisions of a project"),
         Row("down", "Stop and remove a project"),

@@ -68,11 +68,11 @@ def _days(text: str) -> tuple[int, ...]:
 
 def _zone(name: str) -> str:
     try:
-        if not _ZONE.fullmatch(name):
-            raise ValueError
-        ZoneInfo(name)
+        known = bool(_ZONE.fullmatch(name)) and ZoneInfo(name) is not None
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
-        raise ValueError(f"{name!r} is no time zone that this host knows, such as Europe/Berlin") from None
+        known = False
+    if not known:
+        raise ValueError(f"{name!r} is no time zone that this host knows, such as Europe/Berlin")
     return name
 
 

@@ -28,17 +28,15 @@ from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.deploy.rollout import Rollout
 from bennu.deploy.states import SWITCHED, Cancelled, Command, Deadlines, Done, Failed, State
+from bennu.deploy.turn import Turn
 from bennu.engine.actions import Receipt
 from bennu.engine.base import Engine
 from bennu.engine.sets import SetId
 from bennu.errors import BennuError, Conflict
-from bennu.host import locks
 
 PARALLEL: Final = 8
 NOTICE_SECONDS: Final = 0.5
 """A Ctrl-C in the instant before a wait begins is noticed when the wait ends: so waits are short."""
-AGENT: Final = "bennu agent run"
-"""What the agent's author line holds: it takes up dead rollouts and stops kept sets, and is soon done."""
 
 
 class Reporter(Protocol):
@@ -88,26 +86,28 @@ class Deployer:
         self.project = project
         self.author = author
         self._news = news
-        self._lock = locks_directory / f"deploy-{project}.lock"
+        self._turn = Turn(locks_directory, project, author, clock)
+        self._gave_way = False
         self._clock = clock
 
     @contextmanager
-    def exclusive(self, reporter: Reporter, *, wait_seconds: float | None = 0, recover: bool = True) -> Iterator[None]:
+    def exclusive(
+        self, reporter: Reporter, *, wait_seconds: float | None = 0, recover: bool = True, yields: bool = False
+    ) -> Iterator[None]:
         """One deploy at a time for the project; ``Conflict`` names who is at it. The agent is waited for in any case.
 
-        Takes up what a dead process left unfinished, unless ``recover`` is off because all of it is to go.
+        Takes up what a dead process left unfinished, unless ``recover`` is off because all of it is to go. ``yields``:
+        what is rolled out within goes back as soon as somebody else waits, for what the agent does by itself.
         """
-        holder = locks.holder(self._lock)
-        with locks.held(
-            self._lock,
-            wait_seconds=None if holder is not None and AGENT in holder else wait_seconds,
-            owner=self.author,
-            subject=f"project {self.project!r}",
-            on_wait=lambda who: reporter.say(f"waiting for {who}"),
-        ):
+        with self._turn.taken(reporter.say, wait_seconds=wait_seconds, yields=yields):
             if recover:
                 self._recover(reporter)
             yield
+
+    @property
+    def gave_way(self) -> bool:
+        """The last rollout was taken back because somebody else waited."""
+        return self._gave_way
 
     def plan(
         self, release: Release, *, generations: dict[str, int] | None = None, policy: Policy | None = None
@@ -144,6 +144,7 @@ class Deployer:
         rollout = Rollout(plan, deadlines)
         run = self._run(rollout, revision, reporter)
         run.drive(rollout.begin())
+        self._gave_way = run.gave_way
         return self._record(revision, rollout, run, reporter)
 
     def _run(self, rollout: Rollout, revision: Revision, reporter: Reporter) -> _Run:
@@ -152,7 +153,7 @@ class Deployer:
                 return Receipt(summary="nobody to call them")
             return self._news.step(command, rollout.plan, revision, cancel, reporter.say)
 
-        return _Run(self.engine, rollout, reporter, call)
+        return _Run(self.engine, rollout, reporter, call, self._turn)
 
     def _recover(self, reporter: Reporter) -> None:
         found = self.history.rolling(self.project)
@@ -193,10 +194,15 @@ class Deployer:
         # what somebody interrupted or forbade, or a process that died took along, is no verdict on the release
         first = rollout.failures[0] if rollout.failures else None
         forbidden = isinstance(first, Failed) and isinstance(first.command, CallHooks)
-        bad = state != "active" and isinstance(first, Failed) and not forbidden
+        bad = state != "active" and isinstance(first, Failed) and not forbidden and not self._serves(revision)
         self.history.finish(
             revision, state, now=self._clock(), phases=run.phases, reason=reason, figures=run.figures.all, bad=bad
         )
+
+    def _serves(self, revision: Revision) -> bool:
+        """The same release has the traffic, in another revision: made again from scratch it failed, and yet serves."""
+        active = self.history.active(self.project)
+        return active is not None and active.release == revision.release
 
     def _tell(
         self, revision: Revision, rollout: Rollout, run: _Run, error: BennuError | None, reporter: Reporter
@@ -236,12 +242,15 @@ class _Run:
         rollout: Rollout,
         reporter: Reporter,
         call: Callable[[CallHooks, threading.Event], Receipt],
+        turn: Turn,
     ) -> None:
         self.phases: dict[str, float] = {}
         self.figures = Measured(rollout.plan)
         self.failed_in = ""
         """The phase in which it went wrong first."""
         self._call = call
+        self._turn = turn
+        self.gave_way = False
         self._engine = engine
         self._rollout = rollout
         self._reporter = reporter
@@ -260,6 +269,7 @@ class _Run:
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="bennu-rollout") as pool:
             while commands:
                 state = self._rollout.state
+                self._turn.enter(state.value)
                 self._reporter.state(state)
                 started = time.monotonic()
                 commands = self._answer(pool, commands)
@@ -282,16 +292,24 @@ class _Run:
                 done = wait(waiting, timeout=NOTICE_SECONDS, return_when=FIRST_COMPLETED).done
                 if done:
                     return done
+                if not self._cancel.is_set() and self._turn.is_over:
+                    self.gave_way = True
+                    self._interrupt("another deploy waits")
             except KeyboardInterrupt:
                 if self._cancel.is_set():
                     raise
-                self._cancel.set()
-                if self._rollout.state in SWITCHED:
-                    self._reporter.say("interrupted: the switch is done, so this goes on without waiting")
-                else:
-                    self._reporter.say("interrupted: reverting (once more to leave at once)")
-                    self.failed_in = self.failed_in or self._rollout.state.name.lower()
-                    self._rollout.handle(Cancelled(reason="interrupted"))
+                self._interrupt("interrupted")
+
+    def _interrupt(self, reason: str) -> None:
+        self._cancel.set()
+        if self._rollout.state in SWITCHED:
+            self._reporter.say(f"{reason}: the switch is done, so this goes on without waiting")
+        elif not self._rollout.state.name.startswith("REVERT"):
+            self._reporter.say(
+                f"{reason}: reverting" + (" (once more to leave at once)" if reason == "interrupted" else "")
+            )
+            self.failed_in = self.failed_in or self._rollout.state.name.lower()
+            self._rollout.handle(Cancelled(reason=reason))
 
     def _take(self, command: Command, future: Future[tuple[Receipt, float]]) -> list[Command]:
         try:
@@ -320,7 +338,9 @@ class _Run:
     def error(self, rollout: Rollout, revision: Revision) -> BennuError:
         """The error to end with: what went wrong first, and what became of it."""
         cause = self._first
-        message = cause.message if cause else self.reason or "cancelled"
+        # what stopped because of a wish did not go wrong by itself
+        wish = bool(rollout.failures) and isinstance(rollout.failures[0], Cancelled)
+        message = cause.message if cause and not wish else self.reason or "cancelled"
         stuck = rollout.state is State.STUCK
         became = "it could not be reverted" if stuck else "it was reverted; what ran before is untouched"
         hint = "`bennu status` shows what runs" if stuck else (cause.hint if cause else None)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final
 
 from bennu.compose.extension import HookEvent, Hooks
 from bennu.deploy import hooks as telling
@@ -22,13 +21,12 @@ from bennu.deploy.history import History, Revision
 from bennu.deploy.hooks import CallHooks, Event
 from bennu.deploy.outbox import Outbox
 from bennu.deploy.plan import Plan
-from bennu.deploy.policy import Policy
+from bennu.deploy.policy import NO_POLICY, Policy
 from bennu.engine.actions import Receipt
 from bennu.errors import BennuError, Failed
 
 Say = Callable[[str], None]
 Detail = Mapping[str, str | int | float | bool | list[str] | None]
-NO_POLICY: Final = Policy()
 
 
 class News:
@@ -53,9 +51,7 @@ class News:
         self._calls: Calls | None = None
 
     @contextmanager
-    def building(
-        self, policy: Policy, services: tuple[str, ...], say: Say, *, kind: str = "apply"
-    ) -> Iterator[None]:
+    def building(self, policy: Policy, services: tuple[str, ...], say: Say, *, kind: str = "apply") -> Iterator[None]:
         """Around a build: ``pre_build`` before it, and ``failed`` if it fails."""
         began = self._clock()
         try:

@@ -91,7 +91,7 @@ def make(
     """
     numbers = {name: generation(release, name, observation) for name in release.services} | (generations or {})
     waves = release.waves()
-    jobs = _jobs(release)
+    jobs = jobs_of(release)
     changes = [
         _change(release.spec(name, numbers[name]), observation, is_job=name in jobs) for wave in waves for name in wave
     ]
@@ -145,7 +145,7 @@ def _outworn(release: Release, changes: Collection[Change]) -> set[SetId]:
     }  # fmt: skip
 
 
-def _jobs(release: Release) -> set[str]:
+def jobs_of(release: Release) -> set[str]:
     """The services that have to end: others wait for their completion."""
     return {
         name

@@ -7,6 +7,8 @@ back: to go back to last week's image is no reason to send news to last week's a
 
 from __future__ import annotations
 
+from typing import Final
+
 from bennu.compose.extension import Hooks, Window
 from bennu.compose.model import Project
 from bennu.compose.struct import Value
@@ -40,6 +42,9 @@ class Policy(Value, frozen=True, kw_only=True, omit_defaults=True):
     def directory(self) -> str:
         """Where commands of hooks run."""
         return self.origin.directory if self.origin else "/"
+
+
+NO_POLICY: Final = Policy()
 
 
 def policy_of(project: Project, origin: Origin) -> Policy:

@@ -70,7 +70,7 @@ def resolve(project: Project, images: Mapping[str, Digest]) -> Release:
     return Release(
         project=project.name,
         services={
-            name: ReleaseService(image=images[name], image_name=project.image_name(name), service=_essence(service))
+            name: ReleaseService(image=images[name], image_name=project.image_name(name), service=essence(service))
             for name, service in project.services.items()
         },
         volumes=project.volumes,
@@ -89,6 +89,6 @@ def decode(data: bytes | str) -> Release:
     return msgspec.json.decode(data, type=Release)
 
 
-def _essence(service: Service) -> Service:
-    # how the image was built and what other programs noted in the file are no part of what runs
+def essence(service: Service) -> Service:
+    """A service as a release has it: how its image was built, and what other programs noted, is no part of it."""
     return msgspec.structs.replace(service, build=None, profiles=(), extensions={})

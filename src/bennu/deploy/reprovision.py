@@ -3,8 +3,9 @@
 A set is as old as its oldest replica. It is due when it reaches ``max_age``, less its share of ``jitter``: a fixed part
 of it that comes from the set's name, so that sets which were born together do not go together and every process comes
 to the same moment. From then on it goes in the next window. What failed waits an hour, then two, four and so on, a day
-at most, and one replacement never follows another at once, whatever the clock has done. A set with a held replica is
-exempt, and so is a job, which would do its work again. ``upkeep`` has it done, ``drills`` remembers what came of it.
+at most, and one replacement never follows another at once, whatever the clock has done. A held replica is no part of
+its set any more and stays; a set in which one is held in its place is exempt. So is a job, which would do its work
+again. ``upkeep`` has it done, ``drills`` remembers what came of it.
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ def schedule(
     now: float,
     *,
     jobs: Collection[str] = (),
-    held: Collection[str] = (),
     attempts: Mapping[str, Attempt] | None = None,
 ) -> tuple[Due, ...]:
-    """All active sets, those that go first in front. ``held``: names of held replicas (``web.2``)."""
+    """All active sets, those that go first in front. ``jobs``: services that end; see ``plan.jobs_of``."""
+    held = {hold.name for hold in observation.holds if hold.in_set}
     found = [
-        _due(each, policy, now, jobs=jobs, held=held, attempts=attempts or {})
+        _due(each, policy, now, held=held, jobs=jobs, attempts=attempts or {})
         for service in observation.active
         if (each := observation.active_set(service)) is not None
     ]
@@ -126,7 +127,7 @@ def opening(windows: Sequence[Window], at: float) -> float | None:
     """The first moment from ``at`` on that is in a window; without windows every moment is. None if none ever is."""
     if not windows:
         return at
-    starts = [start if start > at else at for one in windows for start, end in _openings(one, at) if end > max(start, at)]
+    starts = [max(at, start) for one in windows for start, end in _openings(one, at) if end > max(start, at)]
     return min(starts, default=None)
 
 

@@ -32,18 +32,19 @@ def held(
     owner: str = "",
     subject: str = "",
     on_wait: Callable[[str], None] | None = None,
-) -> Iterator[bool]:
+) -> Iterator[str | None]:
     """Hold a lock for the block. ``wait_seconds`` None waits for ever, 0 not at all; then ``Conflict`` names the
     holder.
 
-    ``owner`` is one line about the new holder. Yields whether the last exclusive holder died without letting go.
+    ``owner`` is one line about the new holder. Yields the line of the last exclusive holder if it died without letting
+    go, else None.
     ``on_wait`` is called once with the present holder's line before waiting.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _take(fd, shared, wait_seconds, subject or path.stem, on_wait)
-        died = bool(os.pread(fd, 1, 0)) and not shared
+        died = (_signature(fd) or None) if not shared else None
         if not shared:
             _sign(fd, owner)
         try:
@@ -129,10 +130,21 @@ def _try_past_a_glance(fd: int, kind: int) -> bool:
     return _try(fd, kind)
 
 
+def sign(path: Path, owner: str) -> None:
+    """Say something else about the holder. For the holder alone."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        _sign(fd, owner)
+    finally:
+        os.close(fd)
+
+
 def _sign(fd: int, owner: str) -> None:
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{owner or 'pid ' + str(os.getpid())}\n".encode(), 0)
+    # in this order nobody ever reads nothing
+    line = f"{owner or 'pid ' + str(os.getpid())}\n".encode()
+    os.pwrite(fd, line, 0)
+    os.ftruncate(fd, len(line))
 
 
 def _signature(fd: int) -> str:
-    return os.pread(fd, 4096, 0).decode(errors="replace").strip()
+    return os.pread(fd, 4096, 0).decode(errors="replace").partition("\n")[0].strip()

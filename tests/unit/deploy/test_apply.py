@@ -16,11 +16,12 @@ from bennu.compose.extension import Expectation, Hook, Hooks, Validation, Watch,
 from bennu.config import Settings
 from bennu.deploy import agent as agent_module
 from bennu.deploy.agent import Agent
-from bennu.deploy.apply import AGENT, Deployer, Outcome
+from bennu.deploy.apply import Deployer, Outcome
 from bennu.deploy.history import History
 from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.deploy.states import FINAL, NEXT, State
+from bennu.deploy.turn import AGENT
 from bennu.engine.actions import Action, Activate, AwaitReady, Drain, Receipt, RemoveSet, StartSet
 from bennu.engine.base import Report
 from bennu.engine.sets import SetSpec

@@ -23,10 +23,11 @@ from bennu.deploy.reprovision import (
     schedule,
     shown,
 )
-from bennu.engine.sets import Observation, SetId
+from bennu.engine.sets import HoldObservation, Observation, SetId
 from tests.unit.deploy.fleets import observation, seen, shop
 
 DAY = 86400.0
+BERLIN = "Europe/Berlin"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()  # a Monday
 
 
@@ -68,16 +69,23 @@ def test_without_max_age_nothing_ever_goes():
 
 
 def test_a_hold_and_a_job_are_exempt():
-    found = due(fleet(web=NOW - 9 * DAY, db=NOW - 9 * DAY), WEEKLY, held={"web.2"}, jobs={"db"})
+    aged = fleet(web=NOW - 9 * DAY, db=NOW - 9 * DAY)
+    web = aged.active_set("web")
+    assert web is not None
+    aside = HoldObservation(replica=web.replicas[1], traffic="out")
+    found = due(msgspec.structs.replace(aged, holds=(aside,)), WEEKLY, jobs={"db"})
+    assert found["web"].at == NOW  # its set goes, and it stays
+    in_place = msgspec.structs.replace(aside, in_set=True)
+    found = due(msgspec.structs.replace(aged, holds=(in_place,)), WEEKLY, jobs={"db"})
     assert (found["web"].at, found["web"].reason) == (None, "web.2 is held")
     assert (found["db"].at, found["db"].reason) == (None, "a job is not done again")
 
 
 def test_what_is_aged_waits_for_its_window():
     found = due(fleet(web=NOW - 9 * DAY, db=NOW), NIGHTLY)
-    assert found["web"].at == at("2026-03-03T02:00", "Europe/Berlin")
+    assert found["web"].at == at("2026-03-03T02:00", BERLIN)
     assert found["web"].reason == "waits for its window"
-    inside = at("2026-03-03T03:30", "Europe/Berlin")
+    inside = at("2026-03-03T03:30", BERLIN)
     assert due(fleet(web=NOW - 9 * DAY, db=NOW), NIGHTLY, inside)["web"].at == inside
 
 
@@ -123,19 +131,19 @@ SPRING, AUTUMN = "2026-03-29", "2026-10-25"  # daylight saving in Berlin: 02:00 
 @pytest.mark.parametrize(
     ("text", "asked", "wanted"),
     [
-        ("mon-fri 02:00-05:00 Europe/Berlin", at("2026-03-07T00:00", "Europe/Berlin"), at("2026-03-09T02:00", "Europe/Berlin")),
-        ("22:00-02:00 Europe/Berlin", at("2026-03-08T01:00", "Europe/Berlin"), at("2026-03-08T01:00", "Europe/Berlin")),
+        ("mon-fri 02:00-05:00 Europe/Berlin", at("2026-03-07T00:00", BERLIN), at("2026-03-09T02:00", BERLIN)),
+        ("22:00-02:00 Europe/Berlin", at("2026-03-08T01:00", BERLIN), at("2026-03-08T01:00", BERLIN)),
         ("sat 22:00-02:00", at("2026-03-08T01:00"), at("2026-03-08T01:00")),
         ("sun 22:00-02:00", at("2026-03-08T01:00"), at("2026-03-08T22:00")),
         ("mon 00:00-24:00 Pacific/Auckland", at("2026-03-02T10:59"), at("2026-03-02T10:59")),
         ("mon 00:00-24:00 Pacific/Auckland", at("2026-03-02T11:00"), at("2026-03-08T11:00")),
         # the skipped hour: the window opens at the jump and closes by the clock
-        ("02:30-03:30 Europe/Berlin", at(f"{SPRING}T00:00", "Europe/Berlin"), at(f"{SPRING}T03:00", "Europe/Berlin")),
-        ("02:10-02:50 Europe/Berlin", at(f"{SPRING}T00:00", "Europe/Berlin"), at("2026-03-30T02:10", "Europe/Berlin")),
+        ("02:30-03:30 Europe/Berlin", at(f"{SPRING}T00:00", BERLIN), at(f"{SPRING}T03:00", BERLIN)),
+        ("02:10-02:50 Europe/Berlin", at(f"{SPRING}T00:00", BERLIN), at("2026-03-30T02:10", BERLIN)),
         # the hour that comes twice: once is enough
-        ("02:00-02:30 Europe/Berlin", at(f"{AUTUMN}T00:00", "Europe/Berlin"), at(f"{AUTUMN}T02:00", "Europe/Berlin")),
-        ("02:00-02:30 Europe/Berlin", at(f"{AUTUMN}T02:10", "Europe/Berlin", 1), at("2026-10-26T02:00", "Europe/Berlin")),
-        ("02:00-03:30 Europe/Berlin", at(f"{AUTUMN}T02:10", "Europe/Berlin", 1), at(f"{AUTUMN}T02:10", "Europe/Berlin", 1)),
+        ("02:00-02:30 Europe/Berlin", at(f"{AUTUMN}T00:00", BERLIN), at(f"{AUTUMN}T02:00", BERLIN)),
+        ("02:00-02:30 Europe/Berlin", at(f"{AUTUMN}T02:10", BERLIN, 1), at("2026-10-26T02:00", BERLIN)),
+        ("02:00-03:30 Europe/Berlin", at(f"{AUTUMN}T02:10", BERLIN, 1), at(f"{AUTUMN}T02:10", BERLIN, 1)),
     ],
 )  # fmt: skip
 def test_a_window_opens_by_the_clock_of_its_zone(text: str, asked: float, wanted: float):

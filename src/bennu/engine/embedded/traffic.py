@@ -157,7 +157,7 @@ class Traffic:
         with self._steering(project):
             self.switch(project).remove()
 
-    def _steering(self, project: str) -> AbstractContextManager[bool]:
+    def _steering(self, project: str) -> AbstractContextManager[str | None]:
         return locks.held(self._settings.locks / f"traffic-{project}.lock", subject=f"the traffic of {project!r}")
 
     def _align(self, project: str) -> None:
