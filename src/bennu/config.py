@@ -2,7 +2,8 @@
 
 Owns the layout of the two directories: the *root*, which survives a reboot, and the *run* directory, which does not.
 Names that are global to the host (bridges, nftables tables, cgroups, sockets) carry ``key``, a short digest of the
-root's path, so that two roots on one host never meet. Nothing else reads ``os.environ`` for a setting.
+root's path, so that two roots on one host never meet. ``settings.toml`` in the root gives
+what the environment does not. Nothing else reads ``os.environ`` for a setting.
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ import msgspec
 
 from bennu.digest import sha256_hex
 
+FILE_KEYS = ("build_cache_limit", "disk_limit")
+"""What ``settings.toml`` can say."""
+
 
 class Settings(msgspec.Struct, frozen=True):
     """Where things are. ``root`` and ``run`` are absolute; ``oci_runtime`` is a program's name, or None to probe.
 
-    ``build_cache_limit`` is what the build cache may take, as it was written; ``build.limit`` reads it.
+    ``build_cache_limit`` and ``disk_limit`` are what the build cache and all of the root but its volumes may take, as
+    they were written; ``build.limit`` reads them.
     """
 
     root: Path
     run: Path
     oci_runtime: str | None = None
     build_cache_limit: str | None = None
+    disk_limit: str | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], root: str | None = None) -> Settings:
@@ -37,11 +43,13 @@ class Settings(msgspec.Struct, frozen=True):
         place = Path(chosen) if chosen else Path("/var/lib/bennu") if is_root else state / "bennu"
         place = Path(os.path.realpath(place))
         base = Path("/run") if is_root else Path(environ.get("XDG_RUNTIME_DIR") or f"/tmp/bennu-run-{os.geteuid()}")
+        written = _written(place / "settings.toml")
         return cls(
             root=place,
             run=base / "bennu" / key_of(place),
             oci_runtime=environ.get("BENNU_RUNTIME") or None,
-            build_cache_limit=environ.get("BENNU_BUILD_CACHE_LIMIT") or None,
+            build_cache_limit=environ.get("BENNU_BUILD_CACHE_LIMIT") or written.get("build_cache_limit"),
+            disk_limit=environ.get("BENNU_DISK_LIMIT") or written.get("disk_limit"),
         )
 
     @property
@@ -108,6 +116,28 @@ class Settings(msgspec.Struct, frozen=True):
     def locks(self) -> Path:
         """Lock files: on the root, since they guard what is there."""
         return self.root / "locks"
+
+
+def _written(path: Path) -> dict[str, str]:
+    """The settings of a root's own file; nothing where there is none. ``Invalid``."""
+    try:
+        text = path.read_bytes()
+    except OSError:  # none, or one of somebody else's
+        return {}
+    import tomllib
+
+    from bennu.errors import Invalid
+
+    try:
+        found = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"file {str(path)!r} is no TOML: {error}") from error
+    for key, value in found.items():
+        if key not in FILE_KEYS:
+            raise Invalid(f"file {str(path)!r}: {key!r} is no setting", f"settings are {' and '.join(FILE_KEYS)}")
+        if not isinstance(value, str):
+            raise Invalid(f"file {str(path)!r}: {key} is {value!r}, should be a text", f'{key} = "20GB"')
+    return found
 
 
 def key_of(root: Path) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bennu.deploy.images import MakeImages, Wanted
     from bennu.deploy.news import Detail, News
     from bennu.deploy.outbox import Outbox
+    from bennu.deploy.tidying import Tidying
     from bennu.deploy.upkeep import Outlook
     from bennu.engine.embedded.engine import EmbeddedEngine
     from bennu.runtime.containers import Containers
@@ -311,6 +312,35 @@ class Fleet(Runtime):
         environ = {**os.environ, "BENNU_ROOT": str(self.settings.root)}
         return News(self.outbox, environ, project=project, author=author, asks=asks)
 
+    def tidying(self, limit: str | None = None) -> Tidying:
+        """What removes what old releases left. ``limit``: the disk budget, instead of this root's."""
+        from bennu.deploy.tidying import Tidying
+
+        return Tidying(
+            self.settings,
+            self.images,
+            self.garbage,
+            self.history,
+            prune_cache=self._prune_cache,
+            limit_bytes=self._disk_limit(limit or self.settings.disk_limit),
+        )
+
+    def _disk_limit(self, written: str | None) -> int | None:
+        import os
+
+        from bennu.build.limit import parse_limit
+
+        if written is None:
+            return None
+        self.settings.root.mkdir(parents=True, exist_ok=True)
+        status = os.statvfs(self.settings.root)
+        return parse_limit(written, status.f_blocks * status.f_frsize, "disk_limit")
+
+    def _prune_cache(self, size_bytes: int, dry_run: bool) -> int:
+        entries = self.build_storage.entries()
+        taken = sum(entry.size_bytes for entry in entries if not entry.is_shared)
+        return self.build_storage.prune(keep_bytes=max(0, taken - size_bytes), dry_run=dry_run).size_bytes
+
     @cached_property
     def drills(self) -> Drills:
         """What came of reprovisioning."""
@@ -334,13 +364,14 @@ class Fleet(Runtime):
         """What the agent does besides tending."""
         import os
 
-        from bennu.deploy.errands import Deliveries
+        from bennu.deploy.errands import Deliveries, Tidies
         from bennu.deploy.upkeep import Upkeep
 
         environ = {**os.environ, "BENNU_ROOT": str(self.settings.root)}
         return [
             Deliveries(self.outbox, environ, say),
             Upkeep(self.engine, self.history, self.drills, self._begin_reprovisioning),
+            Tidies(self.history, self.tidying, say),
         ]
 
     def _begin_reprovisioning(self, project: str, service: str, rebuild: bool) -> Popen[bytes]:

@@ -12,12 +12,16 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from bennu.deploy.calls import deliver_due
+from bennu.deploy.history import History
 from bennu.deploy.outbox import Outbox
+from bennu.deploy.tidying import Tidying, described
 from bennu.errors import BennuError
 
 LATER_SECONDS: Final = 3600.0
 BUSY_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 10.0
+TIDY_SECONDS: Final = 3600.0
+"""How often the agent tidies though nothing was deployed."""
 
 
 class Chore(Protocol):
@@ -92,3 +96,37 @@ class Deliveries:
     def stop(self) -> None:
         """Leave what is under way to the next agent."""
         self._errand.stop()
+
+
+class Tidies:
+    """The chore that tidies: soon after every deploy, and once an hour."""
+
+    def __init__(self, history: History, tidying: Callable[[], Tidying], say: Callable[[str], None]) -> None:
+        self._history = history
+        self._tidying = tidying
+        self._say = say
+        self._errand = Errand("tidying", say)
+        self._marker: tuple[int, float] | None = None
+        self._last = 0.0
+
+    def round(self, now: float) -> float:
+        """Begin to tidy if something was deployed since, or an hour is over."""
+        marker = self._history.marker()
+        due = marker != self._marker or not 0 <= now - self._last < TIDY_SECONDS
+        if due and self._errand.begin(self._tidy):
+            self._marker, self._last = marker, now
+        return BUSY_SECONDS if self._errand.is_under_way else TIDY_SECONDS - (now - self._last)
+
+    def stop(self) -> None:
+        """What is half done is done by the next."""
+        self._errand.stop()
+
+    def _tidy(self, _cancel: threading.Event) -> None:
+        done = self._tidying().tidy()
+        line = described(done)
+        if line:
+            self._say(line)
+        if done.over_bytes:
+            self._say(
+                f"disk: {done.used_bytes} bytes are in use, {done.over_bytes} more than the limit; see `bennu gc`"
+            )

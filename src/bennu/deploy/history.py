@@ -12,7 +12,7 @@ no rollback comes to a release whose last verdict was bad, unless it is named an
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -286,6 +286,20 @@ class History:
                 seen.append(revision.release)
             sets.update(revision.sets.values())
         return frozenset(sets)
+
+    def last_uses(self) -> Iterator[tuple[Release, float]]:
+        """Every release that there is, with when a revision of it last began or ended (Unix seconds)."""
+        rows = self._database.query(
+            "SELECT r.body, MAX(MAX(v.started, COALESCE(v.finished, 0))) AS last FROM releases r"
+            " JOIN revisions v ON v.release = r.digest GROUP BY r.digest"
+        )
+        for row in rows:
+            yield releases.decode(row["body"]), row["last"]
+
+    def marker(self) -> tuple[int, float]:
+        """Changes whenever a revision of any project begins or ends."""
+        row = self._database.one("SELECT COUNT(*) AS many, COALESCE(MAX(finished), 0) AS last FROM revisions")
+        return (0, 0.0) if row is None else (row["many"], row["last"])
 
     def save_plan(self, digest: Digest, plan: Plan, images: Iterable[Digest], now: float) -> None:
         """Remember that a plan was saved to a file, so that its images stay for it; forget those that are void."""

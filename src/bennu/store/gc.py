@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -125,14 +125,23 @@ class Garbage:
         kept = {one for image in self._images.walk() for one in self._chain_of(image)}
         return kept | self._chains_of(self.roots())
 
-    def collect(self, *, dry_run: bool = False, untagged: bool = True) -> Swept:
-        """Remove what nothing needs, images without a name or another root too unless ``untagged`` is off."""
+    def collect(
+        self, *, dry_run: bool = False, untagged: bool = True, among: Collection[Digest] | None = None
+    ) -> Swept:
+        """Remove what nothing needs, images without a name or another root too unless ``untagged`` is off.
+
+        ``among``: of these images only those that are named here, by manifest.
+        """
         horizon = self._operations.horizon()
         roots = self.roots()
         kept = {manifest for root in roots for manifest in root.images}
         images = self._images.walk()
         kept |= self._held_by_indexes(kept, horizon, dry_run=dry_run, untagged=untagged)
-        doomed = [image for image in images if untagged and not _is_needed(image, kept, horizon)]
+        doomed = [
+            image
+            for image in images
+            if untagged and (among is None or image.manifest in among) and not _is_needed(image, kept, horizon)
+        ]
         gone: list[Digest] = []
         for image in doomed:
             with suppress(Conflict):  # it got a name meanwhile

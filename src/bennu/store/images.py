@@ -255,6 +255,11 @@ class Images:
             if rows.execute("DELETE FROM names WHERE name = ?", (name.tagged().name,)).rowcount == 0:
                 raise NotFound(f"image {name.familiar!r} is not in the store", "`bennu images` lists what is")
 
+    def named_at(self, manifest: Digest) -> float:
+        """When an image was last given a name that it still has (Unix seconds); 0 without any."""
+        row = self._database.one("SELECT MAX(updated) AS last FROM names WHERE manifest = ?", (manifest,))
+        return 0.0 if row is None or row["last"] is None else float(row["last"])
+
     def forget(self, manifest: Digest) -> None:
         """Remove an image without names from the list; its bytes go with the next sweep. ``Conflict`` if it has one."""
         try:
