@@ -301,7 +301,13 @@ class Fleet(Runtime):
         from bennu.deploy.apply import Deployer
 
         news = news or self.news(project, author)
-        return Deployer(self.engine, self.history, self.settings.locks, project=project, author=author, news=news)
+        return Deployer(
+            self.engine, self.history, self.settings.locks, project=project, author=author, news=news,
+            has_image=self._has_image,
+        )  # fmt: skip
+
+    def _has_image(self, manifest: Digest) -> bool:
+        return self.images.find(manifest) is not None
 
     def news(self, project: str, author: str, *, asks: bool = True) -> News:
         """What tells the hooks of one project's deploy. ``asks`` off: none of them can stop it."""

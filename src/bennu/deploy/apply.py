@@ -29,10 +29,11 @@ from bennu.deploy.release import Release
 from bennu.deploy.rollout import Rollout
 from bennu.deploy.states import SWITCHED, Cancelled, Command, Deadlines, Done, Failed, State
 from bennu.deploy.turn import Turn
+from bennu.digest import Digest, short
 from bennu.engine.actions import Receipt
 from bennu.engine.base import Engine
 from bennu.engine.sets import SetId
-from bennu.errors import BennuError, Conflict
+from bennu.errors import BennuError, Conflict, NotFound
 
 PARALLEL: Final = 8
 NOTICE_SECONDS: Final = 0.5
@@ -79,6 +80,7 @@ class Deployer:
         project: str,
         author: str,
         news: News | None = None,
+        has_image: Callable[[Digest], bool] = lambda _image: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.engine = engine
@@ -86,6 +88,7 @@ class Deployer:
         self.project = project
         self.author = author
         self._news = news
+        self._has_image = has_image
         self._turn = Turn(locks_directory, project, author, clock)
         self._gave_way = False
         self._clock = clock
@@ -133,7 +136,8 @@ class Deployer:
         source: Source | None = None,
         deadlines: Deadlines | None = None,
     ) -> Outcome:
-        """Do a plan, under the lock. ``Conflict`` if revision or observation have moved since it was made.
+        """Do a plan, under the lock. ``Conflict`` if revision or observation have moved since it was made;
+        ``NotFound`` for an image that has gone.
 
         Raises the error that made the rollout revert, after it has reverted.
         """
@@ -223,6 +227,13 @@ class Deployer:
                 f"plan of project {self.project!r} was made at revision {plan.revision}, which has moved",
                 "make a new plan",
             )
+        for change in plan.changes:
+            if change.new and change.kind != "keep" and not self._has_image(change.new.image):
+                raise NotFound(
+                    f"service {change.service!r}: image {change.new.image_name!r} ({short(change.new.image)}) is no "
+                    "longer in the store: nothing came back to its release for too long",
+                    "build it again from the files it was made from, with `bennu apply`",
+                )
         if plan.stamp != self.engine.observe(self.project).stamp:
             raise Conflict(f"plan of project {self.project!r}: what runs has changed since", "make a new plan")
 

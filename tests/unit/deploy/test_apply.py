@@ -25,7 +25,7 @@ from bennu.deploy.turn import AGENT
 from bennu.engine.actions import Action, Activate, AwaitReady, Drain, Receipt, RemoveSet, StartSet
 from bennu.engine.base import Report
 from bennu.engine.sets import SetSpec
-from bennu.errors import BennuError, Conflict, Failed
+from bennu.errors import BennuError, Conflict, Failed, NotFound
 from bennu.host import locks
 from bennu.host.files import remove_tree
 from bennu.store.database import Database
@@ -131,6 +131,18 @@ def test_a_rollout_that_goes_through(fleet: Fleet):
         State.PREPARING, State.STARTING, State.PROVING, State.SWITCHING, State.DRAINING,
     ]  # fmt: skip
     assert fleet.states() == ["superseded", "active"]
+
+
+def test_an_image_that_has_gone_is_missed_before_anything_is_touched(fleet: Fleet):
+    fleet.apply(shop())
+    deployer = Deployer(
+        fleet.engine, fleet.history, fleet.settings.locks, project=PROJECT, author="me",
+        has_image=lambda digest: digest != image("web 2"),
+    )  # fmt: skip
+    with pytest.raises(NotFound, match=r"service 'web': image 'web' \(\w{12}\) is no longer in the store"):
+        deployer.carry_out(deployer.plan(shop("2")), shop("2"), fleet.listener)
+    assert fleet.states() == ["active"]
+    deployer.carry_out(deployer.plan(shop("3")), shop("3"), fleet.listener)
 
 
 def test_only_so_many_sets_are_kept(fleet: Fleet):
