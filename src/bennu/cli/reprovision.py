@@ -73,12 +73,13 @@ def run(args: Arguments, context: Context) -> int:
 def rebuilder(fleet: Fleet, project: str, news: News, args: Arguments, context: Context) -> Iterator[Rebuilder | None]:
     """What builds images from scratch, if that is wanted; its builds are shown on standard error."""
     from bennu.cli.build_progress import watched
+    from bennu.cli.rebuilding import Rebuilding
 
     if not args.rebuild:
         yield None
         return
     with watched("auto", context) as listener:
-        yield fleet.rebuilder(project, news, listener, context.say)
+        yield Rebuilding(fleet, project, news, listener, context)
 
 
 def _one(work: Reprovisioning, project: str, service: str, args: Arguments, context: Context) -> None:
