@@ -21,6 +21,7 @@ from bennu.engine.actions import (
     Deactivate,
     Drain,
     EndHold,
+    FreezeSet,
     HoldReplica,
     Prepare,
     Propose,
@@ -30,6 +31,7 @@ from bennu.engine.actions import (
     RenewReplica,
     StartSet,
     StopSet,
+    TryCanaries,
     Validate,
     WatchSet,
 )
@@ -83,6 +85,7 @@ class Deployed:
     active: dict[str, SetId] = field(default_factory=dict)
     candidates: dict[str, SetId] = field(default_factory=dict)
     holds: dict[str, Held] = field(default_factory=dict)
+    shares: dict[str, tuple[SetId, int]] = field(default_factory=dict)
 
 
 class MemoryEngine:
@@ -102,7 +105,7 @@ class MemoryEngine:
         self._lock = threading.RLock()
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(name="memory", freezes=False, holds_in_place=True, shares_namespaces=False, hosts="one")
+        return Capabilities(name="memory", freezes=True, holds_in_place=True, shares_namespaces=False, hosts="one")
 
     def projects(self) -> tuple[str, ...]:
         return tuple(sorted(self.deployed))
@@ -112,7 +115,7 @@ class MemoryEngine:
             found = self.deployed.get(project, Deployed())
             return Observation(
                 project=project,
-                sets={name: self._observed(kept) for name, kept in sorted(found.sets.items())},
+                sets={name: self._observed(kept, found.shares) for name, kept in sorted(found.sets.items())},
                 active=dict(found.active),
                 switch_running=bool(found.active),
                 holds=tuple(
@@ -140,6 +143,8 @@ class MemoryEngine:
                     self._start(action.spec, action.count)
                 case AwaitReady():
                     self._await(action, report, cancel)
+                case TryCanaries():
+                    self._try(action, cancel)
                 case Propose() | Validate() | WatchSet():
                     self._prove(action)
                 case Activate():
@@ -156,8 +161,10 @@ class MemoryEngine:
                     self._take_away(action)
         return Receipt(summary="done")
 
-    def _take_away(self, action: Deactivate | StopSet | RemoveSet | RemoveProject) -> None:
+    def _take_away(self, action: Deactivate | FreezeSet | StopSet | RemoveSet | RemoveProject) -> None:
         match action:
+            case FreezeSet():
+                self._freeze(action.set)
             case Deactivate():
                 self._deactivate(action.project, action.services)
             case StopSet():
@@ -232,11 +239,47 @@ class MemoryEngine:
                         f"validation 1 of {len(action.validations)} of set {action.set}: was answered 200 without"
                     )
             case WatchSet():
-                if self.behave(self._find(action.set).spec) == "ill":
-                    raise Failed(f"replica 1 of set {action.set} fell ill while it was watched")
-                for index, one in sorted(self._find(action.set).replicas.items()):
-                    if one.state == "exited":
-                        raise Failed(f"replica {index} of set {action.set} ended while it was watched")
+                self._look(self._find(action.set), "while it was watched")
+
+    def _look(self, kept: Kept, when: str) -> None:
+        if self.behave(kept.spec) == "ill":
+            raise Failed(f"replica 1 of set {kept.spec.id} fell ill {when}")
+        for index, one in sorted(kept.replicas.items()):
+            if one.state == "exited":
+                raise Failed(f"replica {index} of set {kept.spec.id} ended {when}")
+
+    def _try(self, action: TryCanaries, cancel: threading.Event) -> None:
+        found = self.deployed.get(action.project, Deployed())
+        tried = {trial.set: self._find(trial.set) for trial in action.trials}
+        for trial in action.trials:
+            service = tried[trial.set].spec.service.name
+            if found.active.get(service) != trial.old:
+                raise Conflict(f"set {trial.old!r} of service {service!r} is not active", "make a new plan")
+        found.shares = {tried[one.set].spec.service.name: (one.set, one.canary.percent) for one in action.trials}
+        try:
+            for kept in tried.values():
+                self._look(kept, "as a canary")
+            if cancel.is_set():
+                raise Failed("cancelled", status=137)
+        except Failed:
+            found.shares = {}
+            raise
+
+    def _freeze(self, name: SetId) -> None:
+        for found in self.deployed.values():
+            if name in found.active.values():
+                raise Conflict(f"set {name!r} is active", "activate another set first")
+            if name in found.sets:
+                self._end_share(found, name)
+                kept = found.sets[name]
+                kept.replicas = {
+                    index: replace(one, state="paused", healthy=False) if one.state == "running" else one
+                    for index, one in kept.replicas.items()
+                }
+
+    @staticmethod
+    def _end_share(found: Deployed, name: SetId) -> None:
+        found.shares = {service: share for service, share in found.shares.items() if share[0] != name}
 
     def _start(self, spec: SetSpec, count: int) -> None:
         if spec.project not in self.deployed:
@@ -244,7 +287,9 @@ class MemoryEngine:
         kept = self.deployed[spec.project].sets.setdefault(spec.id, Kept(spec))
         kept.stopped = False
         for index, one in self._all(kept)[:count]:
-            if one is None or one.state != "running":
+            if one is not None and one.state == "paused":
+                kept.replicas[index] = replace(one, state="running")
+            elif one is None or one.state != "running":
                 kept.replicas[index] = self._fresh(spec)
 
     def _await(self, action: AwaitReady, report: Report, cancel: threading.Event) -> None:
@@ -294,6 +339,7 @@ class MemoryEngine:
             raise NotFound(f"set {missing[0]!r} of project {action.project!r} does not exist")
         self._deactivate(action.project, [s for s, name in action.sets.items() if found.active.get(s) != name])
         for service, name in action.sets.items():
+            found.shares.pop(service, None)
             found.active[service] = name
             found.sets[name].released = None
 
@@ -353,10 +399,11 @@ class MemoryEngine:
         for found in self.deployed.values():
             if name in found.sets:
                 self._step_aside(found, name)
+                self._end_share(found, name)
                 kept = found.sets[name]
                 kept.stopped = True
                 kept.replicas = {
-                    index: replace(one, state="exited", exit_status=0 if one.state == "running" else one.exit_status)
+                    index: replace(one, state="exited", exit_status=one.exit_status if one.state == "exited" else 0)
                     for index, one in kept.replicas.items()
                 }
 
@@ -366,6 +413,7 @@ class MemoryEngine:
                 raise Conflict(f"set {name!r} is active", "activate another set first")
             if name in found.sets:
                 self._step_aside(found, name)
+            self._end_share(found, name)
             found.sets.pop(name, None)
 
     def _find(self, name: SetId) -> Kept:
@@ -396,11 +444,12 @@ class MemoryEngine:
             if name == service
         )
 
-    def _observed(self, kept: Kept) -> SetObservation:
+    def _observed(self, kept: Kept, shares: dict[str, tuple[SetId, int]]) -> SetObservation:
         return SetObservation(
             spec=kept.spec,
             sessions=kept.sessions,
             released=kept.released,
+            share=dict(shares.values()).get(kept.spec.id, 0),
             replicas=tuple(self._replica(kept.spec, index, one) for index, one in sorted(kept.replicas.items())),
         )
 

@@ -5,13 +5,14 @@ import time
 
 import pytest
 
-from bennu.compose.extension import Expectation, Validation
-from bennu.compose.model import DependsOn, Service, Volume
+from bennu.compose.extension import Canary, Expectation, Validation
+from bennu.compose.model import DependsOn, Exposed, Service, Volume
 from bennu.engine.actions import (
     Activate,
     AwaitReady,
     Deactivate,
     Drain,
+    FreezeSet,
     Prepare,
     Propose,
     RemoveProject,
@@ -19,6 +20,8 @@ from bennu.engine.actions import (
     RenewReplica,
     StartSet,
     StopSet,
+    Trial,
+    TryCanaries,
     Validate,
     WatchSet,
 )
@@ -77,6 +80,9 @@ def test_a_life(world):
         world.fetch("web")
 
 
+ENDS = (StopSet, RemoveSet, FreezeSet)
+
+
 def answers(version: str) -> tuple[Validation, ...]:
     return (Validation(http=Expectation(port=PORT, contains=(version,))),)
 
@@ -124,17 +130,100 @@ def test_a_set_is_watched(world):
         world.do(WatchSet(set=spec.id, seconds=3600))
 
 
+def trying(new, old, **canary):
+    settings = Canary(**{"seconds": 0.3, "percent": 50, "more_error_share": 0.01, **canary})
+    return TryCanaries(project=PROJECT, trials=(Trial(set=new.id, old=old.id, canary=settings),))
+
+
+def test_canaries_keep_their_share_until_their_service_is_activated(world):
+    old = [world.spec(name, "1") for name in ("api", "web")]
+    new = [world.spec(name, "2") for name in ("api", "web")]
+    world.deploy(*old)
+    world.prepare(*new)
+    world.ready(*new)
+    trials = tuple(one for pair in zip(new, old, strict=True) for one in trying(*pair).trials)
+    for _ in range(2):
+        world.do(TryCanaries(project=PROJECT, trials=trials))
+        seen = world.observe()
+        assert seen.active == {spec.service.name: spec.id for spec in old}
+        assert [seen.sets[spec.id].share for spec in (*new, *old)] == [50, 50, 0, 0]
+    world.activate(new[0])
+    assert [world.observe().sets[spec.id].share for spec in new] == [0, 50]
+    world.activate(old[1])  # it is active: that takes the share back
+    assert [world.observe().sets[spec.id].share for spec in new] == [0, 0]
+    assert [world.fetch(name) for name in ("api", "web")] == ["2", "1"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_share_ends_with_its_set(world, end):
+    old, new = world.spec(version="1"), world.spec(version="2")
+    world.deploy(old)
+    world.prepare(new)
+    world.ready(new)
+    world.do(trying(new, old))
+    world.do(end(set=new.id))
+    assert all(found.share == 0 for found in world.observe().sets.values())
+    assert world.fetch("web") == "1"
+
+
+def test_a_bad_canary_gives_all_traffic_back(world):
+    old, new = world.spec(version="1"), world.spec(version="2", does="done", expose=(Exposed(target=PORT),))
+    world.deploy(old)
+    world.prepare(new)
+    world.do(StartSet(spec=new))
+    world.do(AwaitReady(set=new.id, timeout_seconds=60, completed=True))
+    with pytest.raises(Failed, match="as a canary"):
+        world.do(trying(new, old, seconds=3600))
+    assert world.observe().sets[new.id].share == 0
+    with pytest.raises(Conflict, match="is not active"):
+        world.do(trying(old, new))
+    cancel = threading.Event()
+    cancel.set()
+    good = world.spec(version="3")
+    world.ready(good)
+    with pytest.raises(Failed, match="cancelled"):
+        world.do(trying(good, old, seconds=3600), cancel)
+    seen = world.observe()
+    assert (seen.active, seen.sets[good.id].share) == ({"web": old.id}, 0)
+    assert world.fetch("web") == "1"
+
+
+def test_a_kept_set_is_frozen_and_thawed(world):
+    first, second = world.spec(version="1", replicas=2), world.spec(version="2")
+    world.deploy(first)
+    world.deploy(second)
+    for _ in range(2):
+        world.do(FreezeSet(set=first.id))
+        seen = world.observe().sets[first.id]
+        assert (seen.temperature, seen.is_ready) == ("frozen", False)
+    containers = [replica.container for replica in seen.replicas]
+    world.engine.tend(PROJECT, time.time())
+    assert world.states(first.id) == ["paused"] * 2
+    with pytest.raises(Conflict, match="is active"):
+        world.do(FreezeSet(set=second.id))
+    world.ready(first)
+    world.activate(first)
+    assert world.fetch("web") == "1"
+    assert [(r.container, r.restarts) for r in world.observe().sets[first.id].replicas] == [(c, 0) for c in containers]
+    world.do(FreezeSet(set=second.id))
+    world.do(StopSet(set=second.id))
+    assert world.states(second.id) == ["exited"]
+    world.do(FreezeSet(set=second.id))
+    assert world.states(second.id) == ["exited"]
+
+
 def test_unknown_things(world):
     assert world.observe("nobody") == Observation(project="nobody")
     assert list(world.engine.logs("nobody", service=None, set_id=None, index=None, tail=5)) == []
     nobody = SetId("web-0000000000")
-    for action in (RemoveProject(project="nobody", volumes=True), StopSet(set=nobody), RemoveSet(set=nobody)):
+    for action in (RemoveProject(project="nobody", volumes=True), *(kind(set=nobody) for kind in ENDS)):
         world.do(action)
     asked = (
         AwaitReady(set=nobody, timeout_seconds=1),
         Drain(set=nobody, timeout_seconds=1),
         Validate(set=nobody, validations=answers("1")),
         WatchSet(set=nobody, seconds=1),
+        TryCanaries(project=PROJECT, trials=(Trial(set=nobody, old=nobody, canary=Canary(seconds=1)),)),
     )
     for action in asked:
         with pytest.raises(NotFound, match="web-0000000000"):

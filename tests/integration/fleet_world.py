@@ -43,7 +43,7 @@ services:
     stop_signal: SIGKILL
 {web}
 {extra}
-x-bennu: {{keep: 2}}
+x-bennu: {{keep: 2, keep_warm: {warm}}}
 """
 SERVE = '[httpd, -f, -p, "80", -h, /srv]'
 DB = """\
@@ -89,6 +89,7 @@ class FleetWorld:
         extra: str = "",
         command: str = SERVE,
         patience: str = "30s",
+        warm: str = "10m",
     ) -> None:
         """``web``: more lines of that service; ``extra``: more services and what follows them."""
         filled = FILE.format(
@@ -99,6 +100,7 @@ class FleetWorld:
             extra=extra,
             command=command,
             patience=patience,
+            warm=warm,
         )
         (self.directory / "compose.yaml").write_text(filled)
 
@@ -203,6 +205,9 @@ class FleetWorld:
         """What a power cut does: processes, control groups, mounts, links and all of /run are gone; the disk is not."""
         key = self.settings.key
         groups = [place for place, _, _ in os.walk("/sys/fs/cgroup", topdown=False) if f"bennu-{key}" in place]
+        for place in groups:
+            with suppress(OSError):  # what is frozen cannot be killed
+                Path(place, "freezer.state").write_text("THAWED")
         for pid in (int(pid) for place in groups for pid in Path(place, "cgroup.procs").read_text().split()):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

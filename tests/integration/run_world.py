@@ -104,6 +104,8 @@ def fill(tree: Path, files: dict[str, str]) -> None:
         path = tree / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+        if text.startswith("#!"):
+            path.chmod(0o755)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """Replicas for tests of the switch: ``python switch_replica.py LABEL ADDRESS:PORT...``, one process for a whole set.
 
-HTTP (``/`` says the label, POST the label and the body, ``/slow`` after a second, ``/from`` the X-Forwarded-For header,
-``/upgrade`` switches protocols and echoes), and on the same ports UDP. A first byte that begins no HTTP request turns
-a connection into an echo of lines. Prints ``ready`` when it listens. With ``--hasty`` first, it closes a connection
-within some milliseconds after an answer, without having said so: what short keep-alive limits do.
+HTTP (``/`` says the label, POST the label and the body, ``/slow`` after a second, ``/fail`` with 500, ``/from`` the
+X-Forwarded-For header, ``/upgrade`` switches protocols and echoes), and on the same ports UDP. A first byte that begins
+no HTTP request turns a connection into an echo of lines. Prints ``ready`` when it listens. With ``--hasty`` first, it
+closes a connection within some milliseconds after an answer, without having said so: what short keep-alive limits
+do.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Replica(asyncio.DatagramProtocol):
             content += b" " + body
         elif path == b"/from":
             content = headers.get(b"x-forwarded-for", b"")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        status = b"500 Broken" if path == b"/fail" else b"200 OK"
+        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
         await writer.drain()
         return True
 

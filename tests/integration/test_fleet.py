@@ -318,7 +318,10 @@ def test_a_port_that_is_taken_changes_nothing(standing: FleetWorld):
 # every state of the rollout's own table that has something to do; the end of each is the beginning of the next
 STATES = [state for state in NEXT if state is not State.NEW and state not in FINAL]
 MOMENTS = [(state, "enter") for state in STATES] + [(State.RETIRING, "leave"), (State.REVERT_REMOVING, "leave")]
-MOMENTS += [(state, "all") for state in (State.PROVING, State.SWITCHING, State.DRAINING, State.REVERT_STARTING)]
+MOMENTS += [(State.CANARYING, "leave")]
+MOMENTS += [
+    (state, "all") for state in (State.PROVING, State.CANARYING, State.SWITCHING, State.DRAINING, State.REVERT_STARTING)
+]
 GOING_BACK = {State.YIELDING, State.ADOPTING, State.DRAINING, State.REVERT_SWITCHING}
 
 
@@ -332,8 +335,8 @@ def killing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
 
 
 def proof(tune: str = "", watch: str = "100ms") -> str:
-    """Lines of a service that has its test server validated and is watched; another ``tune`` is another set."""
-    proven = f"    x-bennu: {{validate: ['http://:80/'], watch: {watch}}}\n"
+    """Lines of a service that has its test server validated, a canary and a watch; another ``tune`` is another set."""
+    proven = f"    x-bennu: {{validate: ['http://:80/'], canary: 200ms, watch: {watch}}}\n"
     return f'{proven}    environment: {{TUNE: "{tune}"}}\n'
 
 

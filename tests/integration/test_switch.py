@@ -22,6 +22,7 @@ from bennu.host.files import remove_tree
 from bennu.switch.config import map_entries
 from bennu.switch.control import Control
 from bennu.switch.haproxy import Processes
+from bennu.switch.meter import Figures, Meter, so_far
 from bennu.switch.model import Bind, Canary, Frontend, Server
 from bennu.switch.switch import Switch
 from tests.integration.switch_load import Load
@@ -253,12 +254,48 @@ def test_a_replica_that_is_not_ready_gets_nothing(switch: Switch):
 
 
 def test_a_canary_gets_a_share(sets: Switch):
-    sets.activate({}, {"web": Canary("b", 50)})
+    sets.share({"web": Canary("b", 50)})
     assert {get() for _ in range(40)} == {"a", "b"}
-    sets.activate({}, {"web": Canary("b", 100)})
+    sets.share({"web": Canary("b", 100)})
     assert {get() for _ in range(10)} == {"b"}
     sets.activate({"web": "a"})
     assert {get() for _ in range(10)} == {"a"}
+    sets.share({"web": Canary("b", 100)})
+    sets.share({})
+    assert {get() for _ in range(10)} == {"a"}
+
+
+def test_a_haproxy_killed_during_a_canary_comes_back_with_the_old_set_active(sets: Switch, settings: Settings):
+    sets.share({"web": Canary("b", 50)})
+    kill_haproxies(settings)
+    sets.tend()
+    assert {one.set: one.active for one in sets.status().sets} == {"a": True, "b": False}
+    assert {get() for _ in range(40)} == {"a", "b"}
+    sets.share({})
+    kill_haproxies(settings)
+    sets.tend()
+    assert {get() for _ in range(10)} == {"a"}
+
+
+def test_times_and_failures_are_measured_apart(sets: Switch, settings: Settings):
+    get()
+    meter = Meter(sets.measure())
+    sets.share({"web": Canary("b", 100)})
+    for path in ("/", "/fail", "/slow"):
+        get(path)
+    get(method="POST", body=b"x")
+    meter.take(sets.measure())
+    seen = meter.figures("b")
+    assert (seen.answers, seen.failures, seen.pending, seen.timed) == (4, 1, 0, 4)
+    assert 1 <= (seen.p99_seconds or 0) < 10
+    assert meter.figures("a") == Figures()
+    assert so_far(sets.measure(), "a").answers == 1
+    kill_haproxies(settings)  # the next one counts from nothing
+    sets.tend()
+    for _ in range(3):
+        get("/fail")
+    meter.take(sets.measure())
+    assert (meter.figures("b").answers, meter.figures("b").failures) == (7, 4)
 
 
 def test_a_candidate_that_asks_gets_the_candidate_and_nobody_else_does(sets: Switch, settings: Settings):

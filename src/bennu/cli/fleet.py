@@ -80,10 +80,14 @@ def wake_agent(context: Context) -> None:
 def roll_out(args: Arguments, context: Context, carry_out: Callable[..., Outcome]) -> Outcome:
     """Call ``carry_out`` (a ``Deployer``'s, its other arguments bound) with this command line's ``DEADLINES``.
 
-    What ran before a failure needs the agent's care as well, so it is woken either way.
+    The agent probes what is tried and watched, and takes up what is left if this process is killed. What ran before a
+    failure needs its care as well, so it is woken either way.
     """
+    from bennu.deploy.agent import running
     from bennu.deploy.states import Deadlines
 
+    if running(context.settings) is None:
+        wake_agent(context)
     try:
         outcome = carry_out(deadlines=Deadlines(ready_seconds=args.timeout, drain_seconds=args.drain))
     finally:

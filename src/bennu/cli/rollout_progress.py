@@ -81,6 +81,9 @@ def subject(action: Command) -> str:
     spec = getattr(action, "spec", None)
     if spec is not None:
         return str(spec.id)
+    trials = getattr(action, "trials", None)
+    if trials:
+        return ", ".join(trial.set for trial in trials)
     sets = getattr(action, "sets", None)
     if sets:
         return ", ".join(sets.values())

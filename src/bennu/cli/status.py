@@ -91,7 +91,7 @@ def _sets(observation: Observation, now: float) -> str:
             [
                 service,
                 found.id,
-                "active" if active else "kept" if found.released is not None else "candidate",
+                _role(found, is_active=active),
                 "-" if active else found.temperature,
                 f"{ready}/{found.spec.replicas}",
                 str(found.sessions),
@@ -100,6 +100,14 @@ def _sets(observation: Observation, now: float) -> str:
             ]
         )
     return table(["SERVICE", "SET", "ROLE", "TEMPERATURE", "READY", "SESSIONS", "AGE", "IMAGE"], rows)
+
+
+def _role(found: SetObservation, *, is_active: bool) -> str:
+    if is_active:
+        return "active"
+    if found.share:
+        return f"canary {found.share}%"
+    return "kept" if found.released is not None else "candidate"
 
 
 def _replicas(observation: Observation, now: float) -> str:

@@ -58,7 +58,7 @@ def replica_configuration(service: Service) -> Service:
         depends_on={},
         profiles=(),
         extensions={},
-        x_bennu=msgspec.structs.replace(service.x_bennu, validate=(), watch=None),
+        x_bennu=service.x_bennu.without_proof(),
         ports=tuple(sorted(service.ports, key=_port_key)),
     )
 

@@ -1,8 +1,8 @@
-"""``x-bennu`` of a service as far as it says when a new set is good enough: ``validate`` and ``watch``.
+"""``validate`` of ``x-bennu``: what a new set's test server has to pass.
 
 A validation is one of three things: ``http``, a request to the test server and what has to come back; ``command``, run
 in a sidekick that shares the test server's network; ``script``, run on the host. A single string is the short form of
-``http``. Nothing here is part of what a replica is: a change of it makes no new set.
+``http``. Nothing here is part of what a replica is: a change of it makes no new set. Next: ``tolerances``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from bennu.compose import schema, values
-from bennu.compose.extension import Expectation, Validation, Watch
+from bennu.compose.extension import Expectation, Validation
 from bennu.compose.fields import Field
 from bennu.compose.mounts import Base
 
@@ -114,21 +114,3 @@ def _words(field: Field, key: str) -> tuple[str, ...]:
 def _script(words: tuple[str, ...], base: Base) -> tuple[str, ...]:
     """A program that is named by a path stands beside the fleet file."""
     return (base.path(words[0]), *words[1:]) if words and "/" in words[0] else words
-
-
-def read_watch(field: Field | None) -> Watch | None:
-    """The watch: a duration alone, or with a limit for the share of errors."""
-    if field is None:
-        return None
-    if not field.is_mapping:
-        seconds = field.read(values.duration_seconds)
-        return Watch(seconds=seconds) if seconds else None
-    if not schema.check(field, schema.WATCH, "'watch'"):
-        return None
-    length, errors = field.get("for"), field.get("max_errors")
-    if length is None:
-        field.fail("has no 'for'", "say how long: for: 60s")
-        return None
-    seconds = length.read(values.duration_seconds)
-    share = errors.read(values.share) if errors else None
-    return Watch(seconds=seconds, max_error_share=share) if seconds else None

@@ -50,11 +50,40 @@ class Validation(Value, frozen=True, kw_only=True, omit_defaults=True):
     retries: int = 0
 
 
-class Watch(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """How long a set is watched after its switch, and what share of 5xx answers (0 to 1) takes it back."""
+class Tolerance(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """What is tolerated of a new set that has traffic. Shares are from 0 to 1; None: no limit of that kind.
+
+    The first two are absolute, of the share of failed requests and of the time that 99 % of the answers take at most.
+    ``more_error_share`` and one of the last two say how much more than the old set's is tolerated.
+    """
+
+    max_error_share: float | None = None
+    max_p99_seconds: float | None = None
+    more_error_share: float | None = None
+    more_p99_seconds: float | None = None
+    more_p99_share: float | None = None
+
+    @property
+    def limits(self) -> Tolerance:
+        """The limits alone."""
+        return Tolerance(**{name: getattr(self, name) for name in Tolerance.__struct_fields__})
+
+
+class Watch(Tolerance, frozen=True, kw_only=True, omit_defaults=True):
+    """How long a set is watched after its switch, and what takes it back."""
 
     seconds: float
-    max_error_share: float | None = None
+
+
+class Canary(Tolerance, frozen=True, kw_only=True, omit_defaults=True):
+    """A trial before the switch: the new set gets ``percent`` of the traffic for so long, the old one keeps the rest.
+
+    ``min_requests``: with fewer, the trial fails; None: it goes on, and says that there were too few to tell.
+    """
+
+    seconds: float
+    percent: int = 10
+    min_requests: int | None = None
 
 
 class XBennu(Value, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,7 +95,12 @@ class XBennu(Value, frozen=True, kw_only=True, omit_defaults=True):
     writes: bool | None = None
     """Does the service write a volume that its next set shares? None: ask ``Service.writes_shared_state``."""
     validate: tuple[Validation, ...] = ()
+    canary: Canary | None = None
     watch: Watch | None = None
+
+    def without_proof(self) -> XBennu:
+        """The same without what says how a new set is proven, which is no part of what the set is."""
+        return msgspec.structs.replace(self, validate=(), canary=None, watch=None)
 
 
 HookEvent = Literal[
@@ -144,6 +178,8 @@ class XBennuProject(Value, frozen=True, kw_only=True, omit_defaults=True):
     """Sets that are kept after a switch, the active one not counted."""
     keep_warm_seconds: float = 600.0
     """How long a kept set goes on running before it is frozen."""
+    keep_frozen: int = 1
+    """How many kept sets of a service are frozen when that time is over, the newest ones; older ones are stopped."""
     max_age_seconds: float | None = None
     """Replicas older than this are replaced from scratch; None: never by age."""
     rebuild: bool = False

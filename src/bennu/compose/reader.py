@@ -256,9 +256,10 @@ def _networks(field: Field | None, project: str) -> dict[str, Network]:
 def _x_bennu(field: Field | None, base: Base) -> XBennuProject:
     if field is None or not schema.check(field, schema.X_BENNU_PROJECT, "x-bennu of the file"):
         return XBennuProject()
-    keep, warm, age, snapshot = (field.get(key) for key in ("keep", "keep_warm", "max_age", "snapshot"))
+    keep, frozen, warm, age, snapshot = map(field.get, ("keep", "keep_frozen", "keep_warm", "max_age", "snapshot"))
     default = XBennuProject()
     kept = keep.integer(0) if keep else None
+    frozen_count = frozen.integer(0) if frozen else None
     warm_seconds = warm.read(values.duration_seconds) if warm else None
     age_seconds = age.read(values.duration_seconds) if age else None
     if age is not None and age_seconds == 0:
@@ -274,6 +275,7 @@ def _x_bennu(field: Field | None, base: Base) -> XBennuProject:
         windows=read_windows(field.get("windows")),
         jitter_seconds=jitter_seconds or 0.0,
         keep=default.keep if kept is None else kept,
+        keep_frozen=default.keep_frozen if frozen_count is None else frozen_count,
         keep_warm_seconds=default.keep_warm_seconds if warm_seconds is None else warm_seconds,
         max_age_seconds=age_seconds,
         snapshot=snapshot.strings() if snapshot else (),

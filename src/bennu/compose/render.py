@@ -12,7 +12,16 @@ from typing import Any, Final
 import yaml as pyyaml
 
 from bennu.compose.canonical import plain
-from bennu.compose.extension import Given, Hook, Validation, Watch, XBennu, XBennuProject
+from bennu.compose.extension import (
+    Canary,
+    Given,
+    Hook,
+    Tolerance,
+    Validation,
+    Watch,
+    XBennu,
+    XBennuProject,
+)
 from bennu.compose.model import (
     Build,
     DependsOn,
@@ -223,6 +232,7 @@ def _x_bennu(settings: XBennu) -> dict[str, Any]:
         "probe": written,
         "writes": settings.writes,
         "validate": [_validation(one) for one in settings.validate] or None,
+        "canary": _canary(settings.canary) if settings.canary else None,
         "watch": _watch(settings.watch) if settings.watch else None,
     }
     return _without_none(found)
@@ -249,8 +259,30 @@ def _validation(one: Validation) -> dict[str, Any]:
 
 
 def _watch(watch: Watch) -> dict[str, Any]:
-    share = watch.max_error_share
-    return _without_none({"for": duration_text(watch.seconds), "max_errors": None if share is None else str(share)})
+    return {"for": duration_text(watch.seconds), **_tolerance(watch)}
+
+
+def _canary(canary: Canary) -> dict[str, Any]:
+    found = {"weight": f"{canary.percent}%", "for": duration_text(canary.seconds), "min_requests": canary.min_requests}
+    return {**_without_none(found), **_tolerance(canary)}
+
+
+def _tolerance(limits: Tolerance) -> dict[str, Any]:
+    slower = _share(limits.more_p99_share) or _time(limits.more_p99_seconds)
+    compared = _without_none({"errors": _share(limits.more_error_share), "p99": slower})
+    found = {"max_errors": _share(limits.max_error_share), "max_p99": _time(limits.max_p99_seconds)}
+    return _without_none({**found, "compare": compared or None})
+
+
+def _share(share: float | None) -> str | None:
+    if share is None:
+        return None
+    percent = f"{share * 100:g}%"
+    return percent if float(percent[:-1]) / 100 == share else str(share)
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else duration_text(seconds)
 
 
 def _x_bennu_project(settings: XBennuProject) -> dict[str, Any]:
@@ -259,6 +291,7 @@ def _x_bennu_project(settings: XBennuProject) -> dict[str, Any]:
     age = settings.max_age_seconds
     found = {
         "keep": settings.keep,
+        "keep_frozen": settings.keep_frozen,
         "keep_warm": duration_text(settings.keep_warm_seconds),
         "max_age": duration_text(age) if age is not None else None,
         "rebuild": settings.rebuild or None,

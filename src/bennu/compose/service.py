@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from bennu.compose import schema, values
 from bennu.compose.environment import read_environment
-from bennu.compose.expectations import read_validations, read_watch
+from bennu.compose.expectations import read_validations
 from bennu.compose.extension import XBennu
 from bennu.compose.fields import Field
 from bennu.compose.healthcheck import read_healthcheck, read_probe
@@ -26,6 +26,7 @@ from bennu.compose.ports import read_expose, read_ports
 from bennu.compose.privileges import read_capabilities, read_ulimits
 from bennu.compose.problems import did_you_mean
 from bennu.compose.resources import read_deploy, read_restart
+from bennu.compose.tolerances import read_canary, read_watch
 
 _SIGNALS: Final = frozenset(name for name in signal.Signals.__members__ if "_" not in name)
 _REAL_TIME: Final = re.compile(r"SIGRTM(IN\+|AX-)[0-9]{1,2}")
@@ -106,6 +107,7 @@ def _x_bennu(field: Field | None, base: Base) -> XBennu:
         probe=read_probe(field.get("probe")),
         writes=_boolean(field, "writes"),
         validate=read_validations(field.get("validate"), base),
+        canary=read_canary(field.get("canary")),
         watch=read_watch(field.get("watch")),
     )
 

@@ -21,14 +21,16 @@ from typing import Final
 from bennu.config import Settings
 from bennu.deploy.apply import Deployer, Reporter
 from bennu.deploy.errands import Chore
-from bennu.deploy.history import History
-from bennu.deploy.keeping import cooling
-from bennu.engine.actions import StopSet
+from bennu.deploy.history import History, Revision
+from bennu.deploy.keeping import Keeping, cooling
+from bennu.engine.actions import FreezeSet, StopSet
 from bennu.engine.base import Engine
 from bennu.errors import BennuError, Conflict, Unavailable
 from bennu.host import locks, process
 
 LONGEST_SECONDS: Final = 30.0
+ROLLING_SECONDS: Final = 1.0
+"""How often is looked whether the process of a rollout still lives."""
 START_SECONDS: Final = 30.0
 START_POLL_SECONDS: Final = 0.02
 IDLE_ROUNDS: Final = 2
@@ -131,14 +133,30 @@ class Agent:
         rolling = self._history.rolling(project) is not None
         if active is None and not rolling:
             return LONGEST_SECONDS
-        warm = self._history.release(active.release).keep_warm_seconds if active else 0.0
-        sets, later = cooling(self._engine.observe(project), warm, now)
-        if sets or rolling:
+        keeping = self._keeping(active)
+        cool = cooling(self._engine.observe(project), keeping, now)
+        if cool.is_due or rolling:
             with suppress(Conflict), deployer.exclusive(self._reporter, wait_seconds=0):
-                for name in cooling(self._engine.observe(project), warm, now)[0]:
-                    self._engine.execute(StopSet(set=name), self._reporter.say, self._stop)
-                    self._reporter.say(f"{project}: set {name} was kept warm long enough and is stopped")
-        return later
+                self._cool(project, keeping, now)
+                rolling = False
+        # a rollout whose process dies may have left a canary its share of the traffic
+        return min(cool.later_seconds, ROLLING_SECONDS) if rolling else cool.later_seconds
+
+    def _keeping(self, active: Revision | None) -> Keeping:
+        if active is None:
+            return Keeping()
+        release = self._history.release(active.release)
+        freezes = self._engine.capabilities().freezes
+        return Keeping(warm_seconds=release.keep_warm_seconds, frozen=release.keep_frozen if freezes else 0)
+
+    def _cool(self, project: str, keeping: Keeping, now: float) -> None:
+        cool = cooling(self._engine.observe(project), keeping, now)
+        for name in cool.freeze:
+            self._engine.execute(FreezeSet(set=name), self._reporter.say, self._stop)
+            self._reporter.say(f"{project}: set {name} was kept warm long enough and is frozen")
+        for name in cool.stop:
+            self._engine.execute(StopSet(set=name), self._reporter.say, self._stop)
+            self._reporter.say(f"{project}: set {name} was kept running long enough and is stopped")
 
 
 def ensure_running(settings: Settings) -> None:

@@ -201,7 +201,7 @@ def _reasons(old: SetSpec, new: SetSpec) -> tuple[str, ...]:
 
 def _what_counts(service: Service) -> Service:
     # how a set is proven is no difference between two sets
-    return msgspec.structs.replace(service, x_bennu=msgspec.structs.replace(service.x_bennu, validate=(), watch=None))
+    return msgspec.structs.replace(service, x_bennu=service.x_bennu.without_proof())
 
 
 def _difference(path: str, before: object, after: object) -> list[str]:

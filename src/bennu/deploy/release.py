@@ -34,6 +34,7 @@ class Release(Value, frozen=True, kw_only=True, omit_defaults=True):
     volumes: dict[str, Volume] = {}
     keep: int = 3
     keep_warm_seconds: float = 600.0
+    keep_frozen: int = 1
 
     @property
     def digest(self) -> Digest:
@@ -76,6 +77,7 @@ def resolve(project: Project, images: Mapping[str, Digest]) -> Release:
         volumes=project.volumes,
         keep=project.x_bennu.keep,
         keep_warm_seconds=project.x_bennu.keep_warm_seconds,
+        keep_frozen=project.x_bennu.keep_frozen,
     )
 
 

@@ -11,7 +11,8 @@ services goes to the candidates of its own release (PROPOSING), and only when it
 the rest of the set follow (COMPLETING). Where hooks may object they are asked before that (VETTING) and each time
 before the traffic moves (ANNOUNCING, CLEARING); without any there is nothing to do in these states. A service that
 nothing serves yet, new or stop-first, takes the duty as soon as it is proven (ADOPTING), since later waves need it.
-All other services switch together, in one action (SWITCHING), which is the commit point: a failure before it reverts
+Services with a canary are tried together with a share of the traffic (CANARYING), which makes nothing active. All
+other services switch together, in one action (SWITCHING), which is the commit point: a failure before it reverts
 everything in the opposite order. After it only the watch (WATCHING) can still take the switch back; any other failure
 is noted and the rollout goes on. A rollout whose process died is taken up by ``recover``: forward if the engine has
 committed the switch, back if it has not.
@@ -24,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from bennu.compose.extension import HookEvent, Validation
+from bennu.compose.extension import Canary, HookEvent, Validation
 from bennu.deploy.hooks import CallHooks
 from bennu.deploy.plan import Change, Plan
 from bennu.deploy.states import COMMITTED, FINAL, NEXT, SWITCHED, Cancelled, Command, Deadlines, Event, Failed, State
@@ -38,6 +39,8 @@ from bennu.engine.actions import (
     RemoveSet,
     StartSet,
     StopSet,
+    Trial,
+    TryCanaries,
     Validate,
     WatchSet,
 )
@@ -81,6 +84,7 @@ class Rollout:
         rollout._begun = {c.new.id for c in moving if c.new and c.new.id in observation.sets}
         rollout._yielded = {c.old.id for c in moving if c.order == "stop-first" and c.old}
         rollout._touched = {c.service for c in moving if c.new and observation.active.get(c.service) == c.new.id}
+        rollout._touched |= {c.service for c in rollout._tried() if c.new and c.new.id in rollout._begun}
         rollout._left = {c.service for c in plan.changes if c.kind == "remove" and c.service not in observation.active}
         return rollout, rollout._enter(State.REVERT_STOPPING)
 
@@ -220,6 +224,24 @@ class Rollout:
         new = self._in_wave("create", "repair")
         return new + [c for c in self._in_wave("replace") if c.order == "stop-first"]
 
+    def _tried(self) -> list[Change]:
+        """What has a canary: a set that served before has been tried, and one that has no old set beside it cannot."""
+        moving = [c for c in self._switched() if not c.returns]
+        return [c for c in moving if self._canary(c) is not None and c.service not in self._jobs()]
+
+    def _canary(self, change: Change) -> Canary | None:
+        service = self.plan.services.get(change.service)
+        return None if service is None else service.x_bennu.canary
+
+    def _try(self) -> list[Command]:
+        trials = [
+            Trial(set=c.new.id, old=c.old.id, canary=canary)
+            for c in self._tried()
+            if c.new and c.old and (canary := self._canary(c))
+        ]
+        self._touched.update(c.service for c in self._tried())
+        return [TryCanaries(project=self.plan.project, trials=tuple(trials))] if trials else []
+
     def _switch(self) -> list[Command]:
         return self._activate(self._switched())
 
@@ -247,8 +269,8 @@ class Rollout:
             service = self.plan.services.get(change.service)
             watch = None if service is None else service.x_bennu.watch
             if change.new and watch is not None and change.service not in self._jobs():
-                share = watch.max_error_share
-                actions.append(WatchSet(set=change.new.id, seconds=watch.seconds, max_error_share=share))
+                old = change.old.id if change.old else None
+                actions.append(WatchSet(set=change.new.id, seconds=watch.seconds, limits=watch.limits, old=old))
         return actions
 
     def _retire(self) -> list[Command]:
@@ -304,6 +326,7 @@ _COMMANDS: Final[dict[State, Callable[[Rollout], list[Command]]]] = {
     State.ANNOUNCING: Rollout._announce,
     State.ADOPTING: Rollout._adopt,
     State.CLEARING: Rollout._clear,
+    State.CANARYING: Rollout._try,
     State.SWITCHING: Rollout._switch,
     State.DRAINING: Rollout._drain,
     State.WATCHING: Rollout._watch,

@@ -29,6 +29,7 @@ class State(enum.Enum):
     ANNOUNCING = "asking hooks before new services get the traffic (pre_switch)"
     ADOPTING = "putting new services into service"
     CLEARING = "asking hooks before the switch (pre_switch)"
+    CANARYING = "trying the new sets with a share of the traffic"
     SWITCHING = "switching"
     DRAINING = "draining"
     WATCHING = "watching"
@@ -58,7 +59,8 @@ NEXT: Final[dict[State, tuple[State, State]]] = {
     State.PROVING_ALL: (State.ANNOUNCING, State.REVERT_STOPPING),
     State.ANNOUNCING: (State.ADOPTING, State.REVERT_STOPPING),
     State.ADOPTING: (State.CLEARING, State.REVERT_STOPPING),  # or YIELDING, while there are waves left
-    State.CLEARING: (State.SWITCHING, State.REVERT_STOPPING),
+    State.CLEARING: (State.CANARYING, State.REVERT_STOPPING),
+    State.CANARYING: (State.SWITCHING, State.REVERT_STOPPING),
     State.SWITCHING: (State.DRAINING, State.REVERT_STOPPING),
     State.DRAINING: (State.WATCHING, State.WATCHING),
     State.WATCHING: (State.RETIRING, State.REVERT_STOPPING),

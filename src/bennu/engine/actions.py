@@ -6,7 +6,7 @@ Every action is idempotent: executing it again after a crash at any point comple
 
 from __future__ import annotations
 
-from bennu.compose.extension import Validation
+from bennu.compose.extension import Canary, Tolerance, Validation
 from bennu.compose.model import Service, Volume
 from bennu.compose.struct import Value
 from bennu.engine.sets import SetId, SetSpec
@@ -76,15 +76,39 @@ class Validate(Value, frozen=True, kw_only=True, tag=True):
 
 
 class WatchSet(Value, frozen=True, kw_only=True, tag=True):
-    """Watch a set that has the traffic. ``Failed`` when a replica ends or falls ill, or the share of errors is above
-    ``max_error_share`` (of its HTTP answers since the beginning, once there are enough to tell).
+    """Watch a set that has the traffic. ``Failed`` when a replica ends or falls ill, or its answers since the beginning
+    are worse than ``limits`` say, once there are enough to tell.
 
-    A set ``cancel`` ends the watch early and well: the switch stays.
+    ``old``: whom it is compared with, by what that one answered before the switch. A set ``cancel`` ends the watch
+    early and well: the switch stays.
     """
 
     set: SetId
     seconds: float
-    max_error_share: float | None = None
+    limits: Tolerance = Tolerance()
+    old: SetId | None = None
+
+
+class Trial(Value, frozen=True, kw_only=True):
+    """The canary of one service: the set that is tried, and the active one that it is compared with."""
+
+    set: SetId
+    old: SetId
+    canary: Canary
+
+
+class TryCanaries(Value, frozen=True, kw_only=True, tag=True):
+    """Give each of these sets its share of its service's new requests, all at once, and watch them for their time.
+
+    ``Failed`` when a replica of one ends or falls ill, when its answers are worse than its limits say (compared with
+    the old set's at the same time), when there were fewer than it asks for, or on ``cancel``. Then all traffic is with
+    the active sets again before this returns. Otherwise the sets keep their shares until their services are activated,
+    or they are stopped or removed. No set becomes active by this: what comes back after a crash are the active sets,
+    with or without canaries beside them.
+    """
+
+    project: str
+    trials: tuple[Trial, ...]
 
 
 class Activate(Value, frozen=True, kw_only=True, tag=True):
@@ -124,6 +148,15 @@ class RenewReplica(Value, frozen=True, kw_only=True, tag=True):
     index: int
     drain_seconds: float = 30.0
     ready_seconds: float = 300.0
+
+
+class FreezeSet(Value, frozen=True, kw_only=True, tag=True):
+    """Hold the processes of a set that is not active, in their memory, until ``StartSet`` thaws it. Idempotent.
+
+    Replicas that do not run stay as they are. ``Conflict`` if active; no error if gone.
+    """
+
+    set: SetId
 
 
 class StopSet(Value, frozen=True, kw_only=True, tag=True):
@@ -190,6 +223,8 @@ Action = (
     | Drain
     | WatchSet
     | RenewReplica
+    | TryCanaries
+    | FreezeSet
     | StopSet
     | RemoveSet
     | RemoveProject

@@ -97,6 +97,8 @@ class SetObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
     """Connections that the switch holds to it now."""
     released: float | None = None
     """When it last lost the traffic (Unix seconds); None while it is active or has never had it."""
+    share: int = 0
+    """The percent of its service's new requests that it gets as a canary, without being active."""
 
     @property
     def id(self) -> SetId:

@@ -8,6 +8,8 @@ Decisions that the text carries (measured in ``docs/decisions/0002-how-servers-g
 - Failed connections are redispatched at once, for every method: nothing has been sent then.
 - Timeouts do not cut what is slow (an hour between two bytes of a request or response, a week of silence in TCP and
   WebSockets); dead peers are found by TCP keep-alive.
+- How long the answers of each set took is counted by HAProxy itself, for canaries and watches (measured in
+  ``docs/decisions/0006-how-slow-a-set-is.md``).
 - The slot is looked up for each request (HTTP) or each connection (TCP): ``ADDRESS/SERVICE`` first, where who asks is a
   candidate's replica and the service has a candidate, then ``SERVICE/BUCKET``, where a canary has entries for some of
   the 100 buckets, then ``SERVICE``. Names mean the same to everybody, so what a program has looked up once stays right.
@@ -24,6 +26,8 @@ from bennu.switch.model import Bind, Frontend, PlacedSet, Server, SwitchState
 
 BUCKETS = 100
 FRESH = ".fresh"
+TIME_STEPS = ((20_000, 1_000), (200_000, 10_000), (2_000_000, 100_000), (20_000_000, 1_000_000))
+"""From which time on (microseconds) times are counted in which units; tenths of a millisecond below: 5 % at worst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,11 @@ def server_words(server: Server, frontend: Frontend, *, fresh: bool) -> str:
     if frontend.proxy_header:
         words.append("send-proxy-v2")
     return " ".join(words)
+
+
+def table_name(frontend: Frontend) -> str:
+    """The table in which an HTTP frontend counts how long the answers of each set took."""
+    return f"{frontend.service}.{frontend.port}"
 
 
 def map_entries(state: SwitchState) -> dict[str, str]:
@@ -161,12 +170,34 @@ def _frontend(frontend: Frontend, places: Places) -> str:
         f"    {rule} set-var(txn.slot) src,concat(/{service}),map({places.map})",
     ]
     if http:
+        lines += _timing(frontend)
         lines.append("    option forwardfor")
         lines.append(f"    use_backend %[var(txn.slot)].{port} if METH_GET")
         lines.append(f"    use_backend %[var(txn.slot)].{port}{FRESH}")
     else:
         lines.append(f"    use_backend %[var(txn.slot)].{port}")
     return "\n".join(lines) + "\n"
+
+
+def _timing(frontend: Frontend) -> list[str]:
+    """Counts the answers of each set by the time from the head of the request to the head of the answer.
+
+    The key is ``SET/MICROSECONDS``, rounded down. It is the wall clock's time; whoever reads looks whether that jumped.
+    """
+    took = "http-response set-var(txn.took)"
+    return [
+        f"    stick-table type string len {len(frontend.service) + 40} size 20k expire 1d store gpc0",
+        "    http-request set-var(txn.began) date(0,us)",
+        f"    {took} date(0,us),sub(txn.began)",
+        "    http-response set-var(txn.unit) int(100)",
+        *(
+            f"    http-response set-var(txn.unit) int({unit}) if {{ var(txn.took) -m int ge {least} }}"
+            for least, unit in TIME_STEPS
+        ),
+        f"    {took} var(txn.took),div(txn.unit),mul(txn.unit)",
+        f"    http-response track-sc0 srv_name,field(1,:),concat(/,txn.took) table {table_name(frontend)}",
+        "    http-response sc-inc-gpc0(0)",
+    ]
 
 
 def _backends(frontend: Frontend, slot: int, placed: PlacedSet | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,9 @@ _SUCCESS: Final = re.compile(
 )
 """Answers of commands that succeed with words; all others succeed without."""
 
+_ANSWERS: Final = ("hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other")
+_TIMED: Final = re.compile(r" key=(\S+)/(\d+) .*gpc0=(\d+)")
+
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
@@ -40,7 +43,10 @@ class ServerState:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What a server has done since it was added; all are numbers of events but ``sessions``, which is of now."""
+    """What a server has done since it was added; all are numbers of events but ``sessions``, which is of now.
+
+    ``answers`` are those of HTTP; ``is_http`` says whether there can be any.
+    """
 
     backend: str
     server: str
@@ -49,6 +55,10 @@ class Counters:
     server_errors: int
     connect_failures: int
     response_failures: int
+    answers: int
+    aborts: int
+    retries: int
+    is_http: bool
 
 
 class Control:
@@ -129,9 +139,22 @@ class Control:
                 server_errors=int(row["hrsp_5xx"] or 0),
                 connect_failures=int(row["econ"] or 0),
                 response_failures=int(row["eresp"] or 0),
+                answers=sum(int(row[name] or 0) for name in _ANSWERS),
+                aborts=int(row["cli_abrt"] or 0),
+                retries=int(row["wretr"] or 0),
+                is_http=row["mode"] == "http",
             )
             for row in self._table("show stat -1 4 -1")
         )
+
+    def times(self, tables: Sequence[str]) -> dict[tuple[str, int], int]:
+        """How many answers of a set took how many microseconds, by tables of keys ``SET/MICROSECONDS``."""
+        found: dict[tuple[str, int], int] = {}
+        for batch in _batches(f"show table {table}" for table in tables):
+            for name, micros, count in _TIMED.findall(self.ask(batch)):
+                key = (name, int(micros))
+                found[key] = found.get(key, 0) + int(count)
+        return found
 
     def sessions(self) -> dict[str, int]:
         """How many requests or connections each backend has now, those waiting for a server included."""

@@ -137,25 +137,22 @@ def with_ready(state: SwitchState, service: str, set_id: str, ready: Mapping[str
     return with_set(state, service, set_id, servers)
 
 
-def with_active(
-    state: SwitchState, sets: Mapping[str, str], canaries: Mapping[str, Canary] | None = None
-) -> SwitchState:
-    """The state with these services' traffic given to these sets; a canary of such a service ends unless it is named.
-
-    ``canaries`` may name services that are active already. ``NotFound`` for a set that nobody has put.
-    """
-    canaries = canaries or {}
+def with_active(state: SwitchState, sets: Mapping[str, str]) -> SwitchState:
+    """The state with these services' traffic given to these sets; their canaries end. ``NotFound``: an unknown set."""
     for service, set_id in sets.items():
         _known(state, service, set_id)
+    kept = {service: canary for service, canary in state.canaries.items() if service not in sets}
+    proven = {service: name for service, name in state.candidates.items() if sets.get(service) != name}
+    return msgspec.structs.replace(state, active={**state.active, **sets}, canaries=kept, candidates=proven)
+
+
+def with_canaries(state: SwitchState, canaries: Mapping[str, Canary]) -> SwitchState:
+    """The state with these canaries, by service, and no others. What is active stays. ``NotFound``, ``Invalid``."""
     for service, canary in canaries.items():
         _known(state, service, canary.set)
         if not 0 <= canary.percent <= 100:
             raise Invalid(f"canary of service {service!r}: {canary.percent} is not a percentage")
-    kept = {service: canary for service, canary in state.canaries.items() if service not in sets}
-    proven = {service: name for service, name in state.candidates.items() if sets.get(service) != name}
-    return msgspec.structs.replace(
-        state, active={**state.active, **sets}, canaries={**kept, **canaries}, candidates=proven
-    )
+    return msgspec.structs.replace(state, canaries=dict(sorted(canaries.items())))
 
 
 def with_candidates(state: SwitchState, sets: Mapping[str, str]) -> SwitchState:

@@ -21,8 +21,9 @@ from bennu.config import Settings
 from bennu.errors import Corrupt, Unavailable
 from bennu.host import files, locks, nftables
 from bennu.switch import datagrams, drain, model
-from bennu.switch.config import streams
+from bennu.switch.config import streams, table_name
 from bennu.switch.haproxy import Generation, Processes
+from bennu.switch.meter import Count, Reading, counts
 from bennu.switch.model import Canary, Frontend, Server, SwitchState
 from bennu.switch.running import backends_of, corrections
 
@@ -31,7 +32,7 @@ REMOVAL_PAUSE_SECONDS: Final = 0.01
 
 
 class SetStatus(msgspec.Struct, frozen=True):
-    """A set at the switch, as it is now.
+    """A set at the switch, as it is now. ``share``: its percent of the new requests as a canary.
 
     Counters run from when the set was put, start again with each generation of HAProxy (take a decrease as a new
     start) and count events; ``sessions`` are the requests or connections of this moment.
@@ -40,6 +41,7 @@ class SetStatus(msgspec.Struct, frozen=True):
     service: str
     set: str
     active: bool
+    share: int
     ready: int
     servers: int
     sessions: int = 0
@@ -101,22 +103,24 @@ class Switch:
             old = self.state()
             self._commit(old, model.with_ready(old, service, set_id, ready))
 
-    def activate(
-        self,
-        sets: Mapping[str, str],
-        canaries: Mapping[str, Canary] | None = None,
-        *,
-        frontends: Iterable[Frontend] | None = None,
-    ) -> None:
-        """Give these services' traffic to these sets, all at once. Committed when it returns.
+    def activate(self, sets: Mapping[str, str], *, frontends: Iterable[Frontend] | None = None) -> None:
+        """Give these services' traffic to these sets, all at once; their canaries end. Committed when it returns.
 
-        ``canaries`` give a share of a service to another set until its next activation. ``frontends`` changes what is
-        listened for in the same step. ``NotFound`` for a set that nobody has put.
+        ``frontends`` changes what is listened for in the same step. ``NotFound`` for a set that nobody has put.
         """
         with self._locked():
             old = self.state()
-            new = model.with_active(old, sets, canaries)
+            new = model.with_active(old, sets)
             self._commit(old, new if frontends is None else model.with_frontends(new, frontends))
+
+    def share(self, canaries: Mapping[str, Canary]) -> None:
+        """Give a share of these services' new requests to other sets than the active ones; all other canaries end.
+
+        It lasts until the service's next activation. ``NotFound`` for a set that nobody has put.
+        """
+        with self._locked():
+            old = self.state()
+            self._commit(old, model.with_canaries(old, canaries))
 
     def propose(self, sets: Mapping[str, str], *, frontends: Iterable[Frontend] | None = None) -> None:
         """Make these sets, by service, the candidates and no others: their replicas reach each other by name.
@@ -182,11 +186,13 @@ class Switch:
                         one.response_failures,
                     )
                     total[:] = [before + now for before, now in zip(total, counts, strict=True)]
+        shares = {one.set: one.percent for one in state.canaries.values()}
         sets = tuple(
             SetStatus(
                 placed.service,
                 placed.set,
                 state.active.get(placed.service) == placed.set,
+                shares.get(placed.set, 0),
                 sum(server.ready for server in placed.servers),
                 len(placed.servers),
                 *totals.get(placed.set, ()),
@@ -194,6 +200,15 @@ class Switch:
             for placed in state.sets
         )
         return SwitchStatus(bool(generations), max(len(generations) - 1, 0), sets)
+
+    def measure(self) -> Reading:
+        """What all sets have answered, as every HAProxy process has counted it: two readings make a measurement."""
+        tables = tuple(table_name(one) for one in streams(self.state()) if one.protocol == "http")
+        reading: dict[Count, int] = {}
+        for generation in self._processes.alive():
+            with suppress(Unavailable):  # it has just ended
+                reading |= counts(generation.pid, generation.control.counters(), generation.control.times(tables))
+        return reading
 
     def pids(self) -> tuple[int, ...]:
         """HAProxy's processes, the newest first."""

@@ -1,9 +1,9 @@
-"""``validate`` and ``watch`` of ``x-bennu``."""
+"""``validate`` of ``x-bennu``."""
 
 import pytest
 
 from bennu.compose.canonical import service_digest
-from bennu.compose.extension import Expectation, Validation, Watch
+from bennu.compose.extension import Expectation, Validation
 from tests.unit.compose.support import service, service_error
 
 
@@ -61,17 +61,7 @@ def test_what_is_wrong_is_said(text, message):
     assert message in service_error(f"x-bennu: {{validate: {text}}}").message
 
 
-def test_watches():
-    assert service("x-bennu: {watch: 90s}").x_bennu.watch == Watch(seconds=90)
-    assert service("x-bennu: {watch: {for: 1m, max_errors: 1%}}").x_bennu.watch == Watch(
-        seconds=60, max_error_share=0.01
-    )
-    assert service("x-bennu: {watch: 0s}").x_bennu.watch is None
-    for bad, message in (("{max_errors: 1%}", "no 'for'"), ("{for: 1m, max_errors: 200%}", "no share of a whole")):
-        assert message in service_error(f"x-bennu: {{watch: {bad}}}").message
-
-
 def test_how_a_set_is_proven_is_no_part_of_what_it_is():
     bare = service("x-bennu: {writes: false}")
-    proven = service("x-bennu: {writes: false, validate: 'http://:80/', watch: 9s}")
+    proven = service("x-bennu: {writes: false, validate: 'http://:80/', canary: 5s, watch: 9s}")
     assert service_digest(proven) == service_digest(bare)

@@ -69,7 +69,8 @@ services:
         - {http: "http://:80/in", method: POST, headers: {A: b}, body: x, status: [2xx, 302], contains: [hi, ho]}
         - {command: [sh, -c, "true"], image: tools, timeout: 5s, retries: 2}
         - {script: ./smoke.sh fast}
-      watch: {for: 1m, max_errors: 0.5%}
+      canary: {for: 30s, weight: 7%, max_errors: 0.7%, min_requests: 50, compare: {p99: 33%}}
+      watch: {for: 1m, max_errors: 0.5%, max_p99: 250ms, compare: {errors: 0.1%, p99: 30ms}}
     volumes: [data:/data]
     tmpfs: /tmp
     healthcheck: {disable: true, retries: 9}

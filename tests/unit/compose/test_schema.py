@@ -84,7 +84,14 @@ NESTED_SAMPLES = {
     ),
     "X_BENNU": (
         "tmpfs: /t\nx-bennu: {%s}",
-        {"exec": "true", "probe": "tcp://:1", "writes": "false", "validate": "http://:1/", "watch": "5s"},
+        {
+            "exec": "true",
+            "probe": "tcp://:1",
+            "writes": "false",
+            "validate": "http://:1/",
+            "canary": "5s",
+            "watch": "5s",
+        },
     ),
     "VALIDATION": (
         "x-bennu: {validate: [{http: 'http://:1/', %s}]}",
@@ -98,7 +105,15 @@ NESTED_SAMPLES = {
             "retries": "1",
         },
     ),
-    "WATCH": ("x-bennu: {watch: {for: 1m, %s}}", {"max_errors": "1%"}),
+    "WATCH": (
+        "x-bennu: {watch: {for: 1m, %s}}",
+        {"max_errors": "1%", "max_p99": "1s", "compare": "{errors: 2%}"},
+    ),
+    "CANARY": (
+        "x-bennu: {canary: {for: 1m, %s}}",
+        {"max_errors": "1%", "max_p99": "1s", "compare": "{errors: 2%}", "min_requests": "9", "weight": "7%"},
+    ),
+    "COMPARISON": ("x-bennu: {watch: {for: 1m, compare: {%s}}}", {"errors": "2%", "p99": "20%"}),
 }
 OTHER = "  db: {image: postgres}\n"
 # what each form has already, and the kinds of validation, which exclude each other

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bennu.compose.extension import Expectation, Hook, Hooks, Validation, Watch, XBennu
+from bennu.compose.extension import Canary, Expectation, Hook, Hooks, Validation, Watch, XBennu
 from bennu.config import Settings
 from bennu.deploy import agent as agent_module
 from bennu.deploy.agent import Agent
@@ -22,7 +22,7 @@ from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.deploy.states import FINAL, NEXT, State
 from bennu.deploy.turn import AGENT
-from bennu.engine.actions import Action, Activate, AwaitReady, Drain, Receipt, RemoveSet, StartSet
+from bennu.engine.actions import Action, Activate, AwaitReady, Drain, Receipt, RemoveSet, StartSet, TryCanaries
 from bennu.engine.base import Report
 from bennu.engine.sets import SetSpec
 from bennu.errors import BennuError, Conflict, Failed, NotFound
@@ -356,7 +356,7 @@ def test_a_plan_is_void_when_something_has_moved(fleet: Fleet):
 
 STATES = [state for state in NEXT if state is not State.NEW and state not in FINAL]
 COMMITTED_STATES = {State.DRAINING, State.WATCHING, State.RETIRING}
-PROOF = XBennu(validate=(Validation(http=Expectation(port=80)),), watch=Watch(seconds=1))
+PROOF = XBennu(validate=(Validation(http=Expectation(port=80)),), canary=Canary(seconds=1), watch=Watch(seconds=1))
 
 ASKED = (Hook(command=("true",), blocking=True),)
 POLICY = Policy(hooks=Hooks(post_validate=ASKED, pre_switch=ASKED))
@@ -415,6 +415,37 @@ def test_dying_again_while_taking_it_up_changes_nothing(two: Fleet, state: State
     with two.deployer("they").exclusive(two.listener):
         pass
     assert two.runs(wanted if state in COMMITTED_STATES else shop("2"))
+
+
+def test_a_process_that_died_during_a_canary_leaves_no_share_behind(two: Fleet):
+    """The new set has its share, and nobody looks any more."""
+
+    def die(action: Action, cancel: threading.Event) -> None:
+        if isinstance(action, TryCanaries):
+            MemoryEngine.execute(two.engine, action, lambda _line: None, cancel)
+            raise Died
+
+    two.engine.before = die
+    wanted = shop("3", keep=1, proof=PROOF)
+    with pytest.raises(Died):
+        two.apply(wanted)
+    assert two.engine.observe(PROJECT).sets[wanted.spec("web").id].share == 10
+    assert two.active()["web"] == shop("2").spec("web").id
+    two.engine.before = lambda _action, _cancel: None
+    with two.deployer().exclusive(two.listener):
+        pass
+    assert two.runs(shop("2"))
+    assert {found.share for found in two.engine.observe(PROJECT).sets.values()} == {0}
+
+
+def test_a_bad_canary_marks_the_revision_bad(fleet: Fleet):
+    fleet.apply(shop("1"))
+    with pytest.raises(Failed, match=r"fell ill as a canary; it was reverted; what ran before is untouched"):
+        fleet.apply(shop("ill", proof=XBennu(canary=Canary(seconds=1))))
+    assert fleet.runs(shop("1"))
+    assert fleet.states() == ["active", "failed"]
+    with pytest.raises(Conflict, match="never served"):
+        fleet.history.rollback_target(PROJECT, 2)
 
 
 def test_down_does_not_take_up_what_it_removes(two: Fleet):
@@ -486,7 +517,7 @@ def test_the_agent_brings_back_what_ended(tended: Fleet):
     assert tended.runs(shop())
 
 
-def test_the_agent_stops_kept_sets_when_their_time_is_over(tended: Fleet):
+def test_the_agent_freezes_the_newest_kept_set_when_its_time_is_over_and_stops_older_ones(tended: Fleet):
     tended.apply(shop("1", keep_warm_seconds=600))
     tended.apply(shop("2", keep_warm_seconds=600))
     kept = shop("1").spec("web").id
@@ -494,9 +525,23 @@ def test_the_agent_stops_kept_sets_when_their_time_is_over(tended: Fleet):
     assert tended.engine.observe(PROJECT).sets[kept].temperature == "warm"
     tended.engine.deployed[PROJECT].sets[kept].released -= 601
     listener = run_agent(tended)
-    assert tended.engine.observe(PROJECT).sets[kept].temperature == "stopped"
-    assert listener.lines == [f"shop: set {kept} was kept warm long enough and is stopped"]
-    assert tended.runs(shop("2"))
+    assert tended.engine.observe(PROJECT).sets[kept].temperature == "frozen"
+    assert listener.lines == [f"shop: set {kept} was kept warm long enough and is frozen"]
+    tended.apply(shop("3", keep_warm_seconds=600))
+    tended.engine.deployed[PROJECT].sets[kept].released -= 601
+    newer = shop("2").spec("web").id
+    assert run_agent(tended).lines == [f"shop: set {kept} was kept running long enough and is stopped"]
+    assert [tended.engine.observe(PROJECT).sets[name].temperature for name in (kept, newer)] == ["stopped", "warm"]
+    assert tended.runs(shop("3"))
+
+
+def test_a_frozen_set_is_thawed_by_a_rollback(tended: Fleet):
+    tended.apply(shop("1", keep_warm_seconds=0))
+    tended.apply(shop("2", keep_warm_seconds=0))
+    run_agent(tended)
+    assert tended.engine.observe(PROJECT).sets[shop("1").spec("web").id].temperature == "frozen"
+    tended.apply(shop("1", keep_warm_seconds=0))
+    assert tended.runs(shop("1"))
 
 
 def test_the_agent_leaves_kept_sets_to_a_deploy_that_is_under_way(tended: Fleet, held):

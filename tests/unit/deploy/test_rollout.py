@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bennu.compose.extension import Expectation, Hook, Hooks, Validation, Watch, XBennu
+from bennu.compose.extension import Canary, Expectation, Hook, Hooks, Validation, Watch, XBennu
 from bennu.compose.model import DependsOn, Deploy, Mount, Port, Service
 from bennu.deploy import plan as planning
 from bennu.deploy.policy import Policy
@@ -92,6 +92,8 @@ class Play:
                 return "Deactivate " + ", ".join(command.services)
             case "CallHooks":
                 return f"CallHooks {command.event} {', '.join(command.services)}"
+            case "TryCanaries":
+                return "TryCanaries " + ", ".join(self.names[trial.set] for trial in command.trials)
             case _:
                 return f"{kind} {self.names.get(command.set, command.set)}"
 
@@ -241,7 +243,7 @@ def test_a_switch_is_watched_before_anything_is_removed() -> None:
     play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
     play.expect("Drain old web")
     (watch,) = play.commands
-    assert (watch.seconds, watch.max_error_share) == (30, 0.01)
+    assert (watch.seconds, watch.limits, watch.old) == (30, WATCHED.limits, a2.spec("web").id)
     assert play.rollout.handle(Cancelled(reason="interrupted")) == []
     play.expect("WatchSet new web").expect(f"RemoveSet {a1.spec('web').id}").ends(State.DONE)
 
@@ -265,6 +267,62 @@ def test_a_bad_watch_of_what_shares_its_state_brings_the_old_set_up_again() -> N
     play.expect("Activate new db").expect("WatchSet new db", fails="WatchSet new db")
     play.expect("StopSet new db").expect("StartSet old db").expect("AwaitReady old db").expect("Activate old db")
     play.expect("RemoveSet new db").ends(State.REVERTED)
+
+
+TRIED = Canary(seconds=60, percent=20, max_error_share=0.01)
+
+
+def tried(version: str) -> Release:
+    """Two services with a canary, one without, and one that cannot have any."""
+    names = [service(name, canary=TRIED) for name in ("api", "web")]
+    return release(version, *names, service("plain"), service("db", writes=True, canary=TRIED))
+
+
+def at_the_canary() -> Play:
+    old, new = tried("1"), tried("2")
+    play = Play(planning.make(new, observed(*(old.spec(name) for name in old.services)), revision=1))
+    every = ("api", "db", "plain", "web")
+    play.expect("Prepare").expect("StopSet old db").expect("Propose new api, new web, new plain, new db")
+    play.expect(*(f"StartSet new {name}" for name in every)).expect(*(f"AwaitReady new {name}" for name in every))
+    play.expect("Activate new db")
+    return play
+
+
+def test_canaries_are_tried_together_before_everything_switches() -> None:
+    play = at_the_canary()
+    (trying,) = play.commands
+    assert {trial.canary for trial in trying.trials} == {TRIED}
+    assert [play.names[trial.old] for trial in trying.trials] == ["old api", "old web"]
+    play.expect("TryCanaries new api, new web").expect("Activate new api, new web, new plain")
+    play.expect("Drain old api", "Drain old plain", "Drain old web").ends(State.DONE)
+
+
+def test_a_bad_canary_leaves_all_traffic_with_the_old_sets() -> None:
+    play = at_the_canary()
+    play.expect("TryCanaries new api, new web", fails="TryCanaries new api, new web")
+    play.expect("StopSet new db").expect("StartSet old db").expect("AwaitReady old db")
+    play.expect("Activate old api, old web, old db").expect("Drain new api", "Drain new web")
+    play.expect(*(f"RemoveSet new {name}" for name in ("api", "db", "plain", "web"))).ends(State.REVERTED)
+
+
+def test_whoever_served_before_is_not_tried_again() -> None:
+    old, new = (release(v, service("web", canary=TRIED)) for v in "12")
+    there = observed(old.spec("web"), new.spec("web"), active={"web": new.spec("web").id})
+    play = Play(planning.make(old, there, revision=2, keep=[old.spec("web").id]))
+    play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
+    play.expect("Drain old web").ends(State.DONE)
+
+
+def test_the_first_set_of_a_service_has_nobody_beside_it_to_be_tried_with() -> None:
+    play = Play(planning.make(release("1", service("web", canary=TRIED)), EMPTY, revision=0))
+    play.expect("Prepare").expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
+    play.ends(State.DONE)
+
+
+def test_an_interrupted_canary_goes_back() -> None:
+    play = at_the_canary()
+    assert play.rollout.handle(Cancelled(reason="interrupted")) == []
+    play.expect("TryCanaries new api, new web", fails="TryCanaries new api, new web").expect("StopSet new db")
 
 
 def test_when_a_later_service_fails_the_one_that_gave_way_comes_back() -> None:
@@ -344,11 +402,11 @@ def test_cancelling_before_the_commit_reverts_and_after_it_does_nothing() -> Non
     play.expect("Drain old web").ends(State.DONE)
 
 
-@pytest.mark.parametrize("steps", range(13))
+@pytest.mark.parametrize("steps", range(14))
 @pytest.mark.parametrize("watched", [False, True])
 def test_a_dead_rollout_is_taken_up_wherever_it_died(steps: int, watched: bool) -> None:
     """Run the plan on a model of an engine, stop, recover: exactly one active set a service, and no orphan."""
-    proof = {"watch": WATCHED, "validate": CHECKS} if watched else {}
+    proof = {"watch": WATCHED, "validate": CHECKS, "canary": TRIED} if watched else {}
     first, second = (
         release(version, service("db", writes=True), service("web", needs=("db",), replicas=2, **proof))
         for version in "12"
@@ -369,6 +427,7 @@ def test_a_dead_rollout_is_taken_up_wherever_it_died(steps: int, watched: bool) 
     assert again.state is (State.DONE if committed else State.REVERTED)
     assert ended.active in ({s.service.name: s.id for s in both(first)}, plan.target)
     assert all(model.running[name] for name in ended.active.values())
+    assert model.shares == {}
     if not committed:
         assert set(ended.sets) == set(ended.active.values())
 
@@ -380,6 +439,7 @@ class Model:
         self.specs = {name: found.spec for name, found in start.sets.items()}
         self.running = dict.fromkeys(start.sets, True)
         self.active = dict(start.active)
+        self.shares: dict[str, str] = {}  # the canary of each service
 
     def observe(self) -> Observation:
         return observed(*self.specs.values(), active=dict(self.active))
@@ -406,12 +466,16 @@ class Model:
                 assert self.running[command.set]
             case "Activate":
                 assert all(self.running[name] for name in command.sets.values())
+                self.shares = {name: one for name, one in self.shares.items() if name not in command.sets}
                 self.active |= command.sets
+            case "TryCanaries":
+                assert all(self.running[trial.set] for trial in command.trials)
+                self.shares = {self.specs[trial.set].service.name: trial.set for trial in command.trials}
             case "Deactivate":
                 for name in command.services:
                     self.active.pop(name, None)
             case "RemoveSet":
-                assert command.set not in self.active.values()
+                assert command.set not in {*self.active.values(), *self.shares.values()}
                 self.specs.pop(command.set, None)
                 self.running.pop(command.set, None)
 

@@ -48,14 +48,15 @@ def test_activation_of_several_services_is_one_state():
 
 
 def test_a_canary_takes_its_share_of_the_buckets_until_the_next_activation():
-    state = model.with_active(state_with("a", "b"), {"web": "a"}, {"web": Canary("b", 3)})
+    state = model.with_canaries(model.with_active(state_with("a", "b"), {"web": "a"}), {"web": Canary("b", 3)})
     assert map_entries(state) == {"web": "web.0", "web/0": "web.1", "web/1": "web.1", "web/2": "web.1"}
-    assert model.with_active(state, {}, {"web": Canary("b", 0)}).active == {"web": "a"}
+    assert state.active == {"web": "a"}
+    assert map_entries(model.with_canaries(state, {})) == {"web": "web.0"}
     with pytest.raises(Conflict, match="'b'"):
         model.without_set(state, "web", "b")
     assert map_entries(model.with_active(state, {"web": "b"})) == {"web": "web.1"}
     with pytest.raises(Invalid, match="101"):
-        model.with_active(state, {}, {"web": Canary("b", 101)})
+        model.with_canaries(state, {"web": Canary("b", 101)})
 
 
 def test_the_active_set_cannot_be_removed_and_others_can_twice():
@@ -84,7 +85,7 @@ def test_readiness_changes_named_servers_only():
 def test_unknown_sets_are_not_found():
     for change in (
         lambda: model.with_active(state_with(), {"web": "a"}),
-        lambda: model.with_active(state_with("a"), {"web": "a"}, {"web": Canary("b", 5)}),
+        lambda: model.with_canaries(state_with("a"), {"web": Canary("b", 5)}),
         lambda: model.with_ready(state_with(), "web", "a", {}),
     ):
         with pytest.raises(NotFound):

@@ -15,6 +15,7 @@ from bennu.engine.actions import (
     Deactivate,
     Drain,
     EndHold,
+    FreezeSet,
     HoldReplica,
     Prepare,
     Propose,
@@ -24,6 +25,7 @@ from bennu.engine.actions import (
     RenewReplica,
     StartSet,
     StopSet,
+    TryCanaries,
     Validate,
     WatchSet,
 )
@@ -104,12 +106,16 @@ class EmbeddedEngine:
                 return self._proving.execute(action, self._spec(action.set), report, cancel)
             case RenewReplica() | HoldReplica() | EndHold():
                 return self._execute_on_one(action, report, cancel)
-            case Drain():
-                return self._drain(action, cancel)
-            case RemoveProject():
-                return self._remove_project(action, report)
-            case _:
+            case TryCanaries() | Drain():
+                return self._execute_long(action, report, cancel)
+            case Prepare() | Propose() | Activate() | Deactivate():
                 return self._execute_quick(action)
+            case _:
+                return self._take_away(action, report)
+
+    def _execute_long(self, action: TryCanaries | Drain, report: Report, cancel: threading.Event) -> Receipt:
+        """The actions that wait for what clients do."""
+        return self._drain(action, cancel) if isinstance(action, Drain) else self._try(action, report, cancel)
 
     def _execute_on_one(
         self, action: RenewReplica | HoldReplica | EndHold, report: Report, cancel: threading.Event
@@ -119,8 +125,8 @@ class EmbeddedEngine:
             return self._renewing.execute(action, self._spec(action.set), report, cancel)
         return self._holding.execute(action, report, cancel)
 
-    def _execute_quick(self, action: Prepare | Propose | Activate | Deactivate | StopSet | RemoveSet) -> Receipt:
-        """The actions that have nothing to wait for but what a replica takes to stop."""
+    def _execute_quick(self, action: Prepare | Propose | Activate | Deactivate) -> Receipt:
+        """The actions that have nothing to wait for."""
         match action:
             case Prepare():
                 return self._prepare(action)
@@ -130,10 +136,18 @@ class EmbeddedEngine:
                 return self._activate(action)
             case Deactivate():
                 return self._deactivate(action)
+
+    def _take_away(self, action: FreezeSet | StopSet | RemoveSet | RemoveProject, report: Report) -> Receipt:
+        """The actions that have nothing to wait for but what a replica takes to stop."""
+        match action:
+            case FreezeSet():
+                return self._freeze(action.set)
             case StopSet():
                 return self._stop(action.set)
             case RemoveSet():
                 return self._remove(action.set)
+            case RemoveProject():
+                return self._remove_project(action, report)
 
     def tend(self, project: str, now: float) -> float:
         """Do what is due; the seconds until next time."""
@@ -229,14 +243,23 @@ class EmbeddedEngine:
 
     def _activate(self, action: Activate) -> Receipt:
         for name in action.sets.values():
-            spec = self._spec(name, action.project)
-            if self._traffic.is_served(spec):
-                replicas = observation.replicas_of_set(self._containers, self._networks, self.records, spec)
-                running = {replica.container: replica.state == "running" for replica in replicas}
-                self._traffic.put(spec, replicas, running, self._proving.holds(spec))
+            self._place(self._spec(name, action.project))
         self.records.activate(action.project, action.sets)
-        self._traffic.align(action.project)
+        self._traffic.activate(action.project, action.sets)
         return Receipt(summary="in service")
+
+    def _place(self, spec: SetSpec) -> None:
+        """Tell the switch of a set that is about to get traffic."""
+        if self._traffic.is_served(spec):
+            replicas = observation.replicas_of_set(self._containers, self._networks, self.records, spec)
+            running = {replica.container: replica.state == "running" for replica in replicas}
+            self._traffic.put(spec, replicas, running, self._proving.holds(spec))
+
+    def _try(self, action: TryCanaries, report: Report, cancel: threading.Event) -> Receipt:
+        specs = {trial.set: self._spec(trial.set, action.project) for trial in action.trials}
+        for spec in specs.values():
+            self._place(spec)
+        return self._proving.canarying.run(action, specs, report, cancel)
 
     def _deactivate(self, action: Deactivate) -> Receipt:
         self.records.deactivate(action.project, action.services)
@@ -260,6 +283,20 @@ class EmbeddedEngine:
             summary = f"{left} sessions are still open after {action.timeout_seconds:g} s; the set stays up for them"
             return Receipt(summary=summary, figures={"sessions_left": float(left)})
         return Receipt(summary="drained, no session left", figures={"sessions_left": 0.0})
+
+    def _freeze(self, name: SetId) -> Receipt:
+        found = self.records.find(name)
+        if found is None:
+            return Receipt(summary="is not there")
+        spec = found.spec
+        if self.records.active(spec.project).get(spec.service.name) == spec.id:
+            raise Conflict(f"set {spec.id!r} is active", "activate another set first")
+        self._traffic.forget_set(spec)
+        frozen = self._replicas.freeze(spec)
+        self.records.forget_health(
+            container.id for container in self._replicas.of(spec)
+        )  # it is asked anew when thawed
+        return Receipt(summary=f"{frozen} frozen")
 
     def _stop(self, name: SetId) -> Receipt:
         found = self.records.find(name)

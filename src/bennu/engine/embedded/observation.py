@@ -66,12 +66,14 @@ def observe(
             holds.append(_hold(container, replica))
     status = switch.status() if switch is not None else SwitchStatus(running=False, draining=0, sets=())
     sessions = {one.set: one.sessions for one in status.sets}
+    shares = {one.set: one.share for one in status.sets}
     sets = {
         name: SetObservation(
             spec=record.spec,
             replicas=tuple(sorted(by_set.get(name, ()), key=lambda replica: replica.index)),
             sessions=sessions.get(name, 0),
             released=record.released,
+            share=shares.get(name, 0),
         )
         for name, record in known.items()
     }

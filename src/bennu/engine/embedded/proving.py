@@ -1,6 +1,7 @@
-"""Whether a set is good enough: ready, valid, well under traffic. Three waits that change nothing.
+"""Whether a set is good enough: ready, valid, well under traffic. Waits that change nothing but, for canaries, shares.
 
-``readiness``, ``validating`` and ``watching`` know how each is found out; here they get what they look at.
+``readiness``, ``validating``, ``canarying`` and ``watching`` know how each is found out; here they get what they look
+at.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import threading
 from bennu.engine.actions import AwaitReady, Receipt, Validate, WatchSet
 from bennu.engine.base import Report
 from bennu.engine.embedded import observation
+from bennu.engine.embedded.canarying import Canarying
+from bennu.engine.embedded.judging import described
+from bennu.engine.embedded.measuring import Measurement
 from bennu.engine.embedded.readiness import Readiness
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import Replicas
 from bennu.engine.embedded.traffic import Traffic
 from bennu.engine.embedded.validating import Validating
-from bennu.engine.embedded.watching import Counted, Watching
+from bennu.engine.embedded.watching import watch
+from bennu.engine.embedded.wellness import Wellness
 from bennu.engine.sets import HoldObservation, ReplicaObservation, SetSpec
 from bennu.errors import NotFound
 from bennu.store.images import Images
@@ -29,6 +34,7 @@ class Proving:
         self._records = records
         self._images = images
         self._traffic = traffic
+        self.canarying = Canarying(traffic, self._wellness)
 
     def execute(
         self, action: AwaitReady | Validate | WatchSet, spec: SetSpec, report: Report, cancel: threading.Event
@@ -85,11 +91,10 @@ class Proving:
         return Receipt(summary=f"{count} {'validation' if count == 1 else 'validations'} passed")
 
     def _watch(self, action: WatchSet, spec: SetSpec, report: Report, cancel: threading.Event) -> Receipt:
-        def count() -> Counted:
-            found = [one for one in self._traffic.switch(spec.project).status().sets if one.set == spec.id]
-            return Counted(sum(one.requests for one in found), sum(one.server_errors for one in found))
+        measured = Measurement(self._traffic.switch(spec.project).measure)
+        seen = watch(action, self._wellness(spec, "while it was watched"), measured, report, cancel)
+        figures = {"answers": float(seen.answers), "errors": float(seen.failures)}
+        return Receipt(summary=f"well; {described(seen)}", figures=figures)
 
-        watching = Watching(spec, lambda: self.look(spec), count, self._replicas.last_lines)
-        seen = watching.wait(action, report, cancel)
-        figures = {"answers": float(seen.answers), "errors": float(seen.errors)}
-        return Receipt(summary=f"well; {seen.answers} answers, {seen.errors} errors", figures=figures)
+    def _wellness(self, spec: SetSpec, when: str) -> Wellness:
+        return Wellness(lambda: self.look(spec), self._replicas.last_lines, when)

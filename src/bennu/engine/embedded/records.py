@@ -172,6 +172,11 @@ class EngineRecords:
         rows = self._database.query("SELECT container FROM engine_leaving WHERE until > ?", (now,))
         return frozenset(row["container"] for row in rows)
 
+    def forget_health(self, containers: Iterable[str]) -> None:
+        """What was known of the health of containers holds no longer."""
+        with self._database.transaction(durable=False) as rows:
+            rows.executemany("DELETE FROM engine_health WHERE container = ?", [(one,) for one in containers])
+
     def host_port(self, project: str, service: str, target: int, protocol: str) -> int | None:
         """The host port that was chosen for a port which is published anywhere."""
         row = self._database.one(

@@ -19,7 +19,7 @@ from bennu.config import Settings
 from bennu.engine.base import Report
 from bennu.engine.embedded.options import container_options, replica_name
 from bennu.engine.sets import Observation, ReplicaObservation, SetId, SetSpec
-from bennu.errors import AlreadyExists, BennuError, Failed, NotFound
+from bennu.errors import AlreadyExists, BennuError, Conflict, Failed, NotFound
 from bennu.host import files, locks
 from bennu.runtime import logs
 from bennu.runtime import options as labels
@@ -177,6 +177,17 @@ class Replicas:
             name = f"{given.get(labels.SERVICE)}.{given.get(labels.REPLICA)}"
             error.message = f"replica {name} of set {given.get(labels.SET)} cannot be started: {error.message}"
             raise
+
+    def freeze(self, spec: SetSpec) -> int:
+        """Hold every replica that runs; how many are held."""
+        running = [container for container in self.of(spec) if container.status.state in {"running", "paused"}]
+
+        def one(container: Container) -> None:
+            with suppress(Conflict, NotFound):  # it has just ended, or has been removed
+                self.containers.pause(container.id)
+
+        _each(one, running)
+        return len(running)
 
     def stop(self, spec: SetSpec) -> int:
         """Stop every replica that runs, each within its own time; how many did."""

@@ -1,10 +1,10 @@
 """What the agent does for a project: replicas that ended come back, sick ones leave the traffic, the switch is right.
 
 Only active sets are restarted, and never jobs, nor what was stopped on purpose; kept sets that are warm are probed, so
-that a rollback knows whom it can trust; a candidate is its rollout's affair. A sick replica gets no requests at once,
-and is replaced by a fresh one when it has stayed sick for ``SICK_SECONDS``, one of a set at a time. ``tend`` begins
-what is due, waits a moment for it, and says when it wants to be called again; what takes longer announces itself at
-``descriptor``.
+that a rollback knows whom it can trust; a candidate is its rollout's affair until it has a share of the traffic. A sick
+replica gets no requests at once, and is replaced by a fresh one when it has stayed sick for ``SICK_SECONDS``, one of a
+set at a time. ``tend`` begins what is due, waits a moment for it, and says when it wants to be called again; what takes
+longer announces itself at ``descriptor``.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ class Tending:
         stopped = {name for name, record in self._records.sets(observation.project).items() if record.stopped}
         health = self._records.health(one.container for one in _everyone(observation))
         jobs = jobs_of(observation)
+        canaries = self._traffic.canaries(observation.project)
         later = [IDLE_SECONDS]
         trouble: list[BennuError] = []
         for found in observation.sets.values():
@@ -103,7 +104,7 @@ class Tending:
             try:
                 if is_active and found.id not in stopped and found.spec.service.name not in jobs:
                     later.append(self._restart(_spared(found, observation.holds), health, chores, now))
-                if is_active or found.released is not None:
+                if is_active or found.released is not None or found.id in canaries:
                     later.append(self._watch(_joined(found, observation.holds), health, chores, now))
             except BennuError as error:  # one set's trouble must not keep the others from their care
                 trouble.append(error)

@@ -33,7 +33,8 @@ from bennu.host import locks, network
 from bennu.runtime.networks import Networks
 from bennu.store.images import Images
 from bennu.switch import drain
-from bennu.switch.model import ANY, Bind, Frontend, Server
+from bennu.switch.config import streams
+from bennu.switch.model import ANY, Bind, Canary, Frontend, Server
 from bennu.switch.switch import Switch
 
 
@@ -147,6 +148,48 @@ class Traffic:
             if self.switch(spec.project).state().candidates.get(spec.service.name) == spec.id:
                 self._put(spec, candidate_servers(spec, addresses))
 
+    def share(self, project: str, trials: Iterable[tuple[SetSpec, SetId, int]]) -> None:
+        """Give these sets their percents of the traffic of their services, where the sets named after them are active.
+
+        ``Conflict`` where another set is active, or where the new one does not serve a port that the old one does.
+        """
+        with self._steering(project):
+            self._align(project)
+            active = self._records.active(project)
+            state = self.switch(project).state()
+            canaries: dict[str, Canary] = {}
+            for spec, old, percent in trials:
+                service = spec.service.name
+                if active.get(service) != old:
+                    raise Conflict(f"set {old!r} of service {service!r} is not active", "make a new plan")
+                ports = {(one.port, one.protocol) for one in streams(state) if one.service == service}
+                lost = sorted(ports - {(one.port, one.protocol) for one in self._frontends(project, [spec])})
+                if lost:
+                    raise Conflict(
+                        f"canary of service {service!r}: the new set does not serve port {lost[0][0]}/{lost[0][1]}",
+                        "ports are changed without a canary: leave `x-bennu.canary` away for this change",
+                    )
+                canaries[service] = Canary(spec.id, percent)
+            self.switch(project).share(canaries)
+
+    def end_shares(self, project: str) -> None:
+        """All traffic of a project is its active sets' again."""
+        with self._steering(project):
+            if self.switch(project).state().canaries:
+                self.switch(project).share({})
+
+    def canaries(self, project: str) -> dict[str, int]:
+        """The sets that have a share of the traffic without being active, with their percents."""
+        return {one.set: one.percent for one in self.switch(project).state().canaries.values()}
+
+    def activate(self, project: str, sets: Mapping[str, SetId]) -> None:
+        """``align`` after these sets have been recorded as active: canaries of their services end with it."""
+        with self._steering(project):
+            self._align(project)
+            canaries = self.switch(project).state().canaries
+            if canaries.keys() & sets:
+                self.switch(project).share({name: one for name, one in canaries.items() if name not in sets})
+
     def align(self, project: str) -> None:
         """Make the switch what the records say, with listeners for the active sets and no others."""
         with self._steering(project):  # who read the records earlier must not have the last word
@@ -193,12 +236,19 @@ class Traffic:
         """The switch need not know this set any more, which is not active."""
         with self._steering(spec.project):
             self._align(spec.project)  # whoever made another one active may have died before it told the switch
+            canaries = self.switch(spec.project).state().canaries
+            if canaries.get(spec.service.name, Canary("", 0)).set == spec.id:
+                self.switch(spec.project).share({n: one for n, one in canaries.items() if n != spec.service.name})
             self.switch(spec.project).remove_set(spec.service.name, spec.id)
 
     def drain_server(self, spec: SetSpec, name: str, timeout_seconds: float, cancel: threading.Event) -> int:
         """Wait until a server that gets no new requests has none left; how many it has when time is up."""
         switch = self.switch(spec.project)
         return drain.wait(lambda: switch.server_sessions(name), timeout_seconds, cancel)
+
+    def is_switched(self, spec: SetSpec) -> bool:
+        """Whether the set has any port that HAProxy answers for, so that its traffic can be shared."""
+        return any(one.protocol != "udp" and one.binds for one in self._frontends(spec.project, [spec]))
 
     def is_served(self, spec: SetSpec) -> bool:
         """Whether the set has any port that the switch answers for."""
