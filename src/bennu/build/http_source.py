@@ -23,12 +23,11 @@ import bennu
 from bennu.build.remotes import without_credentials
 from bennu.digest import Digest
 from bennu.errors import BennuError, Failed, Unavailable
+from bennu.host import http
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from urllib3 import BaseHTTPResponse
 
-CONNECT_SECONDS: Final = 15.0
-STILL_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.1
 CHUNK_BYTES: Final = 1 << 18
 REDIRECTS: Final = 10
@@ -120,6 +119,7 @@ def _answer(url: str, headers: dict[str, str]) -> Iterator[BaseHTTPResponse]:
     from urllib3.util import make_headers, parse_url
 
     shown = without_credentials(url)
+    timeout = Timeout(connect=http.CONNECT_SECONDS, read=http.STILL_SECONDS)
     try:
         parsed = parse_url(url)
         if parsed.auth and "Authorization" not in headers:
@@ -128,8 +128,7 @@ def _answer(url: str, headers: dict[str, str]) -> Iterator[BaseHTTPResponse]:
         retries = Retry(
             total=None, connect=CONNECT_RETRIES, read=0, status=0, other=0, redirect=REDIRECTS, backoff_factor=0.2
         )
-        timeout = Timeout(connect=CONNECT_SECONDS, read=STILL_SECONDS)
-        with _pool(parsed.scheme or "http", parsed.host or "") as pool:
+        with http.pool(parsed.scheme or "http", parsed.host or "") as pool:
             response = pool.request(
                 "GET", target, headers=headers, preload_content=False, retries=retries, timeout=timeout
             )
@@ -138,44 +137,9 @@ def _answer(url: str, headers: dict[str, str]) -> Iterator[BaseHTTPResponse]:
             finally:
                 response.close()
     except exceptions.MaxRetryError as error:
-        raise Unavailable(f"URL {shown!r}: {_said(error.reason or error)}") from error
+        raise Unavailable(f"URL {shown!r}: {http.reason(error.reason or error, timeout)}") from error
     except (exceptions.HTTPError, OSError, zlib.error) as error:
-        raise Unavailable(f"URL {shown!r}: {_said(error)}") from error
-
-
-def _pool(scheme: str, host: str) -> PoolManager:
-    from urllib.request import getproxies, proxy_bypass
-
-    from urllib3 import PoolManager, ProxyManager
-
-    proxies = getproxies()
-    proxy = proxies.get(scheme) or proxies.get("all")
-    is_here = host == "localhost" or host.startswith(("127.", "[::1]"))
-    if not proxy or is_here or proxy_bypass(host):
-        return PoolManager()
-    return ProxyManager(proxy if "://" in proxy else f"http://{proxy}")
-
-
-def _said(error: BaseException) -> str:
-    """What a person can do something with, of urllib3's chain of errors."""
-    import ssl
-
-    from urllib3 import exceptions
-
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {inner.verify_message}"
-        if isinstance(inner, exceptions.ReadTimeoutError):
-            return f"the server stood still for {STILL_SECONDS:g} s"
-        if type(inner) is exceptions.ConnectTimeoutError:  # a refused connection is one as well, by inheritance
-            return f"no connection within {CONNECT_SECONDS:g} s"
-        if isinstance(inner, exceptions.NameResolutionError):
-            return "the host's name is not known"
-        if isinstance(inner, OSError) and inner.strerror and inner.__cause__ is None:
-            return inner.strerror
-        inner = inner.__cause__ or inner.__context__
-    return str(error).partition(": ")[2] or str(error)
+        raise Unavailable(f"URL {shown!r}: {http.reason(error, timeout)}") from error
 
 
 def _save(response: BaseHTTPResponse, into: Path, cancel: threading.Event) -> Digest:
