@@ -73,6 +73,27 @@ class FileBlobs:
                 os.unlink(temporary)
         return info
 
+    @contextmanager
+    def arriving(self) -> Iterator[tuple[Path, Callable[[Digest], None]]]:
+        """A file for a blob that comes in pieces, and what makes it the blob once its bytes are known to be right."""
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        temporary = self._temporary / f"{TEMPORARY_PREFIX}-{os.getpid()}-{os.urandom(6).hex()}"
+
+        def keep(digest: Digest) -> None:
+            fd = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            self._place(temporary, digest)
+
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        try:
+            yield temporary, keep
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+
     def write(self, data: bytes) -> BlobInfo:
         """Store bytes."""
         return self.ingest(io.BytesIO(data))

@@ -322,6 +322,12 @@ class Images:
         with self.layers.open(diff_id) as stream:
             yield stream
 
+    def stored_layers(self, diff_id: Digest) -> list[BlobInfo]:
+        """The blobs that hold a layer's bytes, compressed or not."""
+        rows = self._database.query("SELECT blob FROM layer_blobs WHERE diff_id = ?", (diff_id,))
+        found = (self.blobs.stat(Digest(row["blob"])) for row in rows)
+        return [blob for blob in found if blob is not None]
+
     def _named(self, text: str) -> _Named | None:
         try:
             reference = parse_reference(text)

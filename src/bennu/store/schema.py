@@ -337,6 +337,23 @@ CREATE TABLE drills (               -- deploy.drills
 CREATE INDEX drills_by_project ON drills (project, service);
 """
 
+_TRANSFERS: Final = """
+CREATE TABLE compressed_layers (    -- registry.sent: what layers became when they left, so that they do again
+    diff_id TEXT NOT NULL,
+    compression TEXT NOT NULL,      -- and its level: "gzip:1"
+    blob TEXT NOT NULL,             -- digest of the compressed bytes, which are not kept
+    size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (diff_id, compression)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pushed_images (        -- registry.sent: what images are called where they were sent
+    repository TEXT NOT NULL,       -- with its host
+    manifest TEXT NOT NULL,         -- digest here, of an image or an index
+    digest TEXT NOT NULL,           -- digest there
+    pushed REAL NOT NULL,
+    PRIMARY KEY (repository, manifest)
+) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: Final[tuple[str, ...]] = (
     _STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,
     _STOPPED_SETS,
@@ -346,4 +363,5 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _VERDICTS,
     _HOOKS,
     _DRILLS,
+    _TRANSFERS,
 )

@@ -107,6 +107,6 @@ def test_a_server_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         threading.Timer(0.05, cancel.set).start()
         with pytest.raises(Failed, match="cancelled"):
             fetch(url, tmp_path / "a", cancel=cancel)
-        monkeypatch.setattr(http_source, "STILL_SECONDS", 0.1)
+        monkeypatch.setattr(http_source.http, "STILL_SECONDS", 0.1)
         with pytest.raises(Unavailable, match="stood still"):
             fetch(url, tmp_path / "b")
