@@ -25,6 +25,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     ``build_cache_limit`` and ``disk_limit`` are what the build cache and all of the root but its volumes may take, as
     they were written; ``build.limit`` reads them.
+    ``docker_config`` is the directory of Docker's ``config.json``, ``registries`` the file that configures registries,
+    which need not be there; None for nobody's.
     """
 
     root: Path
@@ -32,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True):
     oci_runtime: str | None = None
     build_cache_limit: str | None = None
     disk_limit: str | None = None
+    docker_config: Path | None = None
+    registries: Path | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], root: str | None = None) -> Settings:
@@ -50,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True):
             oci_runtime=environ.get("BENNU_RUNTIME") or None,
             build_cache_limit=environ.get("BENNU_BUILD_CACHE_LIMIT") or written.get("build_cache_limit"),
             disk_limit=environ.get("BENNU_DISK_LIMIT") or written.get("disk_limit"),
+            docker_config=Path(environ.get("DOCKER_CONFIG") or home / ".docker"),
+            registries=_registries(environ, Path("/etc") if is_root else home),
         )
 
     @property
@@ -143,3 +149,11 @@ def _written(path: Path) -> dict[str, str]:
 def key_of(root: Path) -> str:
     """The short digest of a root's absolute path."""
     return sha256_hex(os.fsencode(root))[:8]
+
+
+def _registries(environ: Mapping[str, str], home: Path) -> Path:
+    given = environ.get("BENNU_REGISTRIES")
+    if given:
+        return Path(given)
+    base = home if home == Path("/etc") else Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    return base / "bennu/registries.toml"

@@ -7,6 +7,7 @@ nothing below imports this module.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -35,13 +36,16 @@ if TYPE_CHECKING:
     from bennu.deploy.tidying import Tidying
     from bennu.deploy.upkeep import Outlook
     from bennu.engine.embedded.engine import EmbeddedEngine
+    from bennu.oci.platform import Platform
+    from bennu.registry.pull import Listener as TransferListener
+    from bennu.registry.source import ImageSource
     from bennu.runtime.containers import Containers
     from bennu.store.archive_loader import Loader
     from bennu.store.base import SnapshotId
     from bennu.store.blobs import FileBlobs
     from bennu.store.database import Database
     from bennu.store.gc import Garbage, Root, RootProvider
-    from bennu.store.images import Images
+    from bennu.store.images import Image, Images
     from bennu.store.layers import Layers
     from bennu.store.operations import Operations
     from bennu.store.snapshots import Snapshots
@@ -109,6 +113,16 @@ class Store:
         from bennu.store.archive_loader import Loader
 
         return Loader(self.images, self.operations, self.settings.temporary)
+
+    def image_source(self, say: Callable[[str], None], listener: TransferListener | None = None) -> ImageSource:
+        """Images of the store and of registries."""
+        import os
+
+        from bennu.oci.platform import platform_of_machine
+        from bennu.registry.source import ImageSource
+
+        host = platform_of_machine(os.uname().machine)
+        return ImageSource(self.settings, self.images, self.blobs, self.operations, host, say=say, listener=listener)
 
     @cached_property
     def garbage(self) -> Garbage:
@@ -246,7 +260,25 @@ class Runtime(Store):
             loader=lambda: self.loader,
             runner=self._build_runner,
             allowance=self.build_storage.allowance,
+            fetch=self._fetch_base,
         )
+
+    def _fetch_base(self, always: bool, listener: Listener, name: str, platform: Platform) -> Image | None:
+        """A base image; a fetch is shown as a step of the build, before all others."""
+        from bennu.build.progress import Finished, Started
+
+        said: list[str] = []
+
+        def say(line: str) -> None:
+            said.append(f"[internal] {line}")
+            listener(Started(0, said[-1]))
+
+        began = time.monotonic()
+        try:
+            return self.image_source(say).find(name, "always" if always else "missing", platform)
+        finally:
+            if said:
+                listener(Finished(0, said[-1], seconds=time.monotonic() - began))
 
     @cached_property
     def failed_shell(self) -> FailedShell:
@@ -400,9 +432,9 @@ class Fleet(Runtime):
             now=time.time(),
         )  # fmt: skip
 
-    def find_image(self, name: str) -> Digest | None:
-        """The manifest digest of the image that a name means, or None."""
-        found = self.images.find(name)
+    def find_image(self, name: str, policy: str = "missing") -> Digest | None:
+        """The manifest digest of the image that a name means, fetched as Compose's ``pull_policy`` says; or None."""
+        found = self.image_source(self.say).find_by(name, policy)
         return None if found is None else found.manifest
 
     def image_maker(self, prototype: BuildRequest, listener: Listener) -> MakeImages:

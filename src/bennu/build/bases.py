@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bennu.build.graph import BaseImage
 from bennu.build.origins import Layout
 from bennu.dockerfile.source import Span
-from bennu.errors import BennuError, Invalid, NotFound
+from bennu.errors import BennuError, Invalid, NotFound, Unavailable
 from bennu.oci.image_config import chain_ids
 from bennu.oci.platform import Platform
 from bennu.oci.reference import parse_reference
 
 if TYPE_CHECKING:
     from bennu.store.archive_loader import Loader
-    from bennu.store.images import Image, Images
+    from bennu.store.images import Image
+
+
+_WAYS: Final = "`bennu image bootstrap` makes a base image, `bennu load` brings one in, `bennu images` lists them"
 
 
 class BaseImages:
-    """The ``lowering.Bases`` of one store."""
+    """The ``lowering.Bases`` of one store. ``find`` looks an image up, and may fetch it; None where there is none."""
 
-    def __init__(self, images: Images, loader: Callable[[], Loader]) -> None:
-        self._images = images
+    def __init__(self, find: Callable[[str, Platform], Image | None], loader: Callable[[], Loader]) -> None:
+        self._find = find
         self._loader = loader
         self._layouts: dict[tuple[Layout, Platform], Image] = {}
 
@@ -35,16 +38,15 @@ class BaseImages:
 
     def _named(self, name: str, span: Span, platform: Platform) -> Image:
         try:
-            image = self._images.find(name, platform)
+            image = self._find(name, platform)
         except NotFound as error:  # an index without an image for the platform
             raise span.invalid(error.message, "build for one of these, or load the image for it too") from error
+        except Unavailable as error:  # it would have to be fetched
+            raise span.invalid(f"image {name!r} is not in the store; {error.message}", error.hint or _WAYS) from error
         except Invalid as error:  # no reference at all
             raise span.invalid(error.message, _lowered(name) or error.hint) from error
         if image is None:
-            raise span.invalid(
-                f"image {name!r} is not in the store",
-                "`bennu image bootstrap` makes a base image, `bennu load` brings one in, `bennu images` lists them",
-            )
+            raise span.invalid(f"image {name!r} is not in the store", _WAYS)
         return image
 
     def _of_layout(self, layout: Layout, span: Span, platform: Platform) -> Image:

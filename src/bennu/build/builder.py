@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,7 +42,7 @@ from bennu.dockerfile.parser import parse
 from bennu.oci.platform import Platform, platform_of_machine
 from bennu.store.base import CommittedSnapshot
 from bennu.store.database import Database
-from bennu.store.images import Images
+from bennu.store.images import Image, Images
 from bennu.store.operations import Operations
 from bennu.store.snapshots import Snapshots
 
@@ -61,6 +62,12 @@ class Plan(NamedTuple):
     needed: frozenset[int]
 
 
+Fetch = Callable[[bool, Listener, str, Platform], Image | None]
+"""The image that a name means, for a platform, fetched where it has to be, or (the first argument) where a registry has
+a newer one; None where there is none. The listener is told.
+"""
+
+
 class Builder:
     """Builds into one store. Safe with several builds at once."""
 
@@ -75,6 +82,7 @@ class Builder:
         loader: Callable[[], Loader],
         runner: Callable[[], Runner],
         allowance: Callable[[], Allowance],
+        fetch: Fetch | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -84,6 +92,7 @@ class Builder:
         self._loader = loader
         self._runner = runner
         self._allowance = allowance
+        self._fetch = fetch or self._in_store
         self.cache = StepCache(database, snapshots)
         self.records = BuildRecords(database)
 
@@ -95,7 +104,7 @@ class Builder:
         with self._operations.under_way(_name(request)), self._contexts(request) as contexts:
             reading = self._read(request, contexts)
             remarks = reading.accepted_warnings()
-            lowered = self._lower(reading.dockerfile, request)
+            lowered = self._lower(reading.dockerfile, request, listener)
             check_places(request.outputs)
             check_annotations(request.outputs, request.annotations, has_index=request.has_index)
             steps = lowered[0].graph
@@ -202,12 +211,16 @@ class Builder:
 
     def _read(self, request: BuildRequest, contexts: Contexts) -> Reading:
         text, file = (request.text, "-") if request.text is not None else contexts.read(request.dockerfile)
-        return Reading(parse(text, file), request, contexts, BaseImages(self._images, self._loader), _host())
+        # checks look at what is here: nothing is fetched for them
+        return Reading(parse(text, file), request, contexts, BaseImages(self._images.find, self._loader), _host())
 
-    def _lower(self, dockerfile: Dockerfile, request: BuildRequest) -> list[Lowered]:
+    def _in_store(self, _always: bool, _listener: Listener, name: str, platform: Platform) -> Image | None:
+        return self._images.find(name, platform)
+
+    def _lower(self, dockerfile: Dockerfile, request: BuildRequest, listener: Listener) -> list[Lowered]:
         """The Dockerfile for each platform, in one graph."""
         steps = graph.Graph()
-        bases = BaseImages(self._images, self._loader)
+        bases = BaseImages(partial(self._fetch, request.pull, listener), self._loader)
         return [
             lower(
                 dockerfile,

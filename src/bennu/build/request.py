@@ -39,7 +39,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     every step again and compare (``bennu.build.verify``).
 
     Without ``platforms`` it is for what this host runs; with several the result is an index. ``outputs`` say where it
-    goes, ``stdout`` takes what goes to standard output. ``squash``: all new layers become one.
+    goes, ``stdout`` takes what goes to standard output. ``squash``: all new layers become one. ``pull``: registries
+    are asked for newer base images.
     """
 
     context: Path | Origin
@@ -63,6 +64,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[Output, ...] = (IMAGE,)
     annotations: tuple[Annotation, ...] = ()
     squash: bool = False
+    pull: bool = False
     stdout: IO[bytes] | None = None
 
     @property

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from bennu.cli.build_flags import FLAGS
 from bennu.cli.command import Arguments, Command
 from bennu.cli.context import Context
+
+if TYPE_CHECKING:
+    from bennu.build.request import BuildRequest
 
 COMMAND = Command(
     "build",
@@ -45,17 +49,22 @@ def _run(args: Arguments, context: Context) -> int:
     from bennu.cli.build_outputs import write_about
     from bennu.cli.build_progress import watched
     from bennu.cli.build_request import request
+    from bennu.errors import Usage
     from bennu.wiring import Runtime
 
     started = time.monotonic()
     name, as_json = _method(args)
     wanted = request(args, context)
+    if args.push and not wanted.names:
+        raise Usage("--push needs the name that the image is sent under", "give it with -t")
     if name != "build":
         from bennu.cli.build_calls import called
 
         return called(name, wanted, context, as_json=as_json)
     with Runtime(context.settings) as runtime, watched("quiet" if args.quiet else args.progress, context) as listener:
         built = runtime.builder.build(wanted, listener)
+    if args.push:
+        _push(wanted, args, context)
     write_about(built, args)
     is_taken = any(output.dest == STDOUT for output in wanted.outputs)
     if is_taken and wanted.stdout is not None:
@@ -74,6 +83,16 @@ def _run(args: Arguments, context: Context) -> int:
 
         return report(built.verified, context)
     return 0
+
+
+def _push(wanted: BuildRequest, args: Arguments, context: Context) -> None:
+    from bennu.cli.push import push_all
+    from bennu.registry.compressing import Compression
+    from bennu.wiring import Store
+
+    with Store(context.settings) as store:
+        for _ in push_all(store, context, wanted.names, Compression(), quiet=args.quiet):
+            pass
 
 
 def _method(args: Arguments) -> tuple[str, bool]:

@@ -118,8 +118,6 @@ CALLS: tuple[Arg, ...] = (
 """What is done instead of a build."""
 
 REFUSED: tuple[Arg, ...] = (
-    switch("--pull", help="Refused: there is no client of registries yet"),
-    switch("--push", help="Refused: there is no client of registries yet"),
     option("--provenance", metavar="WORD", help="false is taken; no attestations are made"),
     option("--sbom", metavar="WORD", help="false is taken; no attestations are made"),
     option("--attest", metavar="WORD", help="Refused: no attestations are made", repeatable=True, hidden=True),
@@ -129,4 +127,10 @@ REFUSED: tuple[Arg, ...] = (
 )
 """What Docker's command line has, to be refused by name (``build_outputs.refuse``); its ways to say no are taken."""
 
-FLAGS: tuple[Arg, ...] = (*SOURCE, *SERVICES, *RESULT, *STEPS, *SANDBOX, *SHOWN, *CALLS, *REFUSED)
+REGISTRY: tuple[Arg, ...] = (
+    switch("--pull", help="Ask registries for newer base images"),
+    switch("--push", help="Send the image under each of its names to its registry"),
+)
+"""What registries have to do with it."""
+
+FLAGS: tuple[Arg, ...] = (*SOURCE, *SERVICES, *RESULT, *STEPS, *SANDBOX, *SHOWN, *CALLS, *REGISTRY, *REFUSED)

@@ -38,18 +38,9 @@ def outputs(args: Arguments, context: Context) -> tuple[Output, ...]:
 
 
 def refuse(args: Arguments) -> None:
-    """``Unsupported`` for what there is not: registries, attestations, caches elsewhere, builders to choose from."""
+    """``Unsupported`` for what there is not: attestations, caches elsewhere, builders to choose from."""
     from bennu.errors import Unsupported
 
-    if args.push:
-        raise Unsupported(
-            "--push: there is no client of registries yet", "`bennu save IMAGE` gives an archive that others push"
-        )
-    if args.pull:
-        raise Unsupported(
-            "--pull: there is no client of registries yet, base images are those of the store",
-            "`bennu load` brings a newer one in, then build without --pull",
-        )
     for flag, value in (("--provenance", args.provenance), ("--sbom", args.sbom)):
         if value is not None and value.lower() not in _OFF:
             raise Unsupported(f"{flag}={value}: no attestations are made", f"leave it out, or write {flag}=false")

@@ -72,6 +72,7 @@ def common(args: Arguments, context: Context) -> BuildRequest:
         build_args=_assigned(args.build_args, context),
         labels={name: value or "" for name, value in args.labels},
         use_cache=not args.no_cache,
+        pull=args.pull,
         fresh_stages=tuple(stage for stages in args.fresh_stages for stage in stages),
         epoch=source_date_epoch(context),
         network=args.network,

@@ -37,7 +37,7 @@ def run(args: Arguments, context: Context) -> int:
     platform = parse_platform(args.platform, host) if args.platform else None
     with (
         Transfers(context, "Copying", "Copied", "Already exists", quiet=args.quiet) as shown,
-        Registries.from_environ(context.environ, shown.say) as registries,
+        Registries.of(context.settings, shown.say) as registries,
     ):
         copied = Copier(registries, context.settings.temporary, shown).copy(source, target, platform=platform)
     if not args.quiet:

@@ -44,7 +44,7 @@ def run(args: Arguments, context: Context) -> int:
     if not password:
         raise Usage("the password is empty")
     credential = Credential(username, password)
-    with Registries.from_environ(context.environ, context.say) as registries:
+    with Registries.of(context.settings, context.say) as registries:
         endpoint = registries.hosts.endpoints(domain, writing=True)[-1]
         transport = registries.transport(endpoint, lambda: credential)
         try:

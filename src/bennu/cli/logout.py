@@ -19,6 +19,6 @@ def run(args: Arguments, context: Context) -> int:
     from bennu.registry.credentials import Credentials
 
     domain = server(args.server)
-    had = Credentials.from_environ(context.environ).remove(domain)
+    had = Credentials(context.settings.docker_config).remove(domain)
     context.say(f"Removed the credential for {domain}" if had else f"Not logged in to {domain}")
     return 0

@@ -29,7 +29,7 @@ def run(args: Arguments, context: Context) -> int:
     from bennu.registry.registries import Registries
 
     reference = parse_reference(args.name)
-    with Registries.from_environ(context.environ, context.say) as registries:
+    with Registries.of(context.settings, context.say) as registries:
         repository = registries.sources(reference)[-1]
         document = repository.manifest(reference.digest or reference.tagged().tag or "latest")
         if args.raw:

@@ -48,7 +48,7 @@ def run(args: Arguments, context: Context) -> int:
     with (
         Store(context.settings) as store,
         Transfers(context, "Downloading", "Pull complete", "Already exists", quiet=args.quiet) as shown,
-        Registries.from_environ(context.environ, shown.say) as registries,
+        Registries.of(context.settings, shown.say) as registries,
     ):
         puller = Puller(registries, store.images, store.blobs, store.operations, shown)
         if args.all_tags:

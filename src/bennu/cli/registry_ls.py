@@ -24,7 +24,7 @@ def run(args: Arguments, context: Context) -> int:
     from bennu.registry.registries import Registries
 
     reference = parse_reference(args.name)
-    with Registries.from_environ(context.environ, context.say) as registries:
+    with Registries.of(context.settings, context.say) as registries:
         tags = registries.sources(reference)[-1].tags()
         if args.format == "json":
             context.print(json.dumps({"repository": reference.repository, "tags": list(tags)}))

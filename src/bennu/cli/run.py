@@ -13,6 +13,7 @@ from bennu.cli.stdio import DETACH_KEYS, SIG_PROXY, stdio_of
 
 if TYPE_CHECKING:
     from bennu.errors import Failed
+    from bennu.registry.source import Policy
     from bennu.runtime.options import ContainerImage
     from bennu.runtime.records import Record
     from bennu.wiring import Runtime
@@ -24,6 +25,13 @@ COMMAND = Command(
         switch("-d", "--detach", help="Print the container's ID and leave it running"),
         switch("--rm", help="Remove the container, and its anonymous volumes, when it has ended"),
         *FLAGS,
+        option(
+            "--pull",
+            metavar="WHEN",
+            choices=("missing", "always", "never"),
+            default="missing",
+            help="When the image is fetched from its registry",
+        ),
         DETACH_KEYS,
         SIG_PROXY,
         option("--cidfile", metavar="FILE", help="Write the container's ID to a file", complete="file"),
@@ -58,7 +66,7 @@ def run(args: Arguments, context: Context) -> int:
             context, keys=args.detach_keys, stdin=args.interactive, terminal=args.tty, pass_signals=args.sig_proxy
         )  # fmt: skip
         with Runtime(context.settings) as runtime:
-            record = runtime.containers.create(image_of(runtime, args.image), options, args.name)
+            record = runtime.containers.create(image_of(runtime, args.image, context, args.pull), options, args.name)
             if args.cidfile:
                 with open(args.cidfile, "x", encoding="ascii") as file:
                     file.write(record.id)
@@ -110,12 +118,14 @@ def _leave_to_itself(runtime: Runtime, record: Record) -> None:
         process.spawn((*program, "rm", "--volumes", "--after-exit", record.id))
 
 
-def image_of(runtime: Runtime, text: str) -> ContainerImage:
+def image_of(runtime: Runtime, text: str, context: Context, policy: Policy = "missing") -> ContainerImage:
     """The image that a container is made from. ``NotFound``; ``Invalid`` for one without layers."""
     from bennu.errors import Invalid
     from bennu.runtime.options import ContainerImage
 
-    image = runtime.images.resolve(text)
+    image = runtime.images.find(text) if policy == "missing" else None
+    if image is None:
+        image = runtime.image_source(context.say).resolve(text, policy)
     snapshot = runtime.images.snapshot(image)
     if snapshot is None:
         raise Invalid(f"image {text!r} has no layers, so there is nothing in it to run")

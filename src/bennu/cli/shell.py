@@ -63,7 +63,7 @@ def _in_image(args: Arguments, context: Context, runtime: Runtime) -> int:
     from bennu.errors import NotFound
     from bennu.runtime.options import ContainerOptions
 
-    image = image_of(runtime, args.what)
+    image = image_of(runtime, args.what, context)
     tree = runtime.snapshots.stat(image.snapshot)
     if tree is None:
         raise NotFound(f"image {args.what!r} has lost its layers", "load or build it again")

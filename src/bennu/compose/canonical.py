@@ -54,6 +54,7 @@ def replica_configuration(service: Service) -> Service:
         service,
         image=None,
         build=None,
+        pull_policy=None,
         deploy=deploy,
         depends_on={},
         profiles=(),

@@ -179,6 +179,8 @@ class Service(Value, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     image: str | None = None
     build: Build | None = None
+    pull_policy: str | None = None
+    """When the image is fetched: always, never, missing, build, daily, weekly, every_12h. None: where it is missing."""
     command: tuple[str, ...] | None = None
     """None: the image's. Empty: none at all."""
     entrypoint: tuple[str, ...] | None = None

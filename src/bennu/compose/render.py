@@ -82,6 +82,7 @@ def _service(service: Service) -> dict[str, Any]:
         "healthcheck": _healthcheck(check) if check else None,
         "depends_on": {name: _dependency(each) for name, each in service.depends_on.items()} or None,
         "deploy": _deploy(service.deploy, service.restart) or None,
+        "pull_policy": service.pull_policy,
         "restart": _short_restart(service.restart),
         "stop_grace_period": duration_text(grace) if grace is not None else None,
         "cap_add": list(service.cap_add) or None,

@@ -49,8 +49,8 @@ PROJECT: Final = _section(
 
 SERVICE: Final = _section(
     "build cap_add cap_drop command container_name cpus depends_on deploy entrypoint env_file environment expose "
-    "extra_hosts healthcheck hostname image init labels mem_limit networks pids_limit ports profiles read_only restart "
-    "scale shm_size stop_grace_period stop_signal tmpfs ulimits user volumes working_dir x-bennu",
+    "extra_hosts healthcheck hostname image init labels mem_limit networks pids_limit ports profiles pull_policy "
+    "read_only restart scale shm_size stop_grace_period stop_signal tmpfs ulimits user volumes working_dir x-bennu",
     refused={
         "annotations blkio_config cgroup cgroup_parent configs cpu_count cpu_percent cpu_period cpu_quota "
         "cpu_rt_period cpu_rt_runtime cpu_shares cpuset device_cgroup_rules devices dns dns_opt dns_search "
@@ -67,7 +67,7 @@ SERVICE: Final = _section(
         "attach": "has no effect: bennu never attaches to a fleet's output; see bennu logs",
         "develop": "has no effect: what runs is never changed; see bennu apply",
         "logging": "has no effect: output is kept by bennu; see bennu logs",
-        "pull_policy pull_refresh_after": "has no effect: images are taken from the local store",
+        "pull_refresh_after": "has no effect: write pull_policy: every_12h",
         "stdin_open tty": "has no effect: a replica has no terminal",
     },
 )

@@ -32,6 +32,7 @@ _SIGNALS: Final = frozenset(name for name in signal.Signals.__members__ if "_" n
 _REAL_TIME: Final = re.compile(r"SIGRTM(IN\+|AX-)[0-9]{1,2}")
 _CONDITIONS: Final = ("service_started", "service_healthy", "service_completed_successfully")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*")
+_PULL_POLICY: Final = re.compile(r"always|never|missing|if_not_present|build|daily|weekly|every_(\d+[wdhms])+")
 _OBJECT_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -64,6 +65,7 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
         name=name,
         image=image.filled() if image else None,
         build=_build(field.get("build"), around),
+        pull_policy=_pull_policy(field.get("pull_policy")),
         command=_command(field.get("command")),
         entrypoint=_command(field.get("entrypoint")),
         environment=read_environment(field, around.base, around.environ, around.env_texts),
@@ -110,6 +112,14 @@ def _x_bennu(field: Field | None, base: Base) -> XBennu:
         canary=read_canary(field.get("canary")),
         watch=read_watch(field.get("watch")),
     )
+
+
+def _pull_policy(field: Field | None) -> str | None:
+    text = field.filled() if field else None
+    if field is not None and text is not None and not _PULL_POLICY.fullmatch(text):
+        field.fail(f"{text!r} is no policy", "write always, never, missing, build, daily, weekly or every_12h")
+        return None
+    return "missing" if text == "if_not_present" else text
 
 
 def _filled(field: Field, key: str) -> str | None:

@@ -1,7 +1,7 @@
 """Which image each service of a fleet file runs: built from its ``build`` section, or found in the store. No engine.
 
-A service without ``build`` names an image that is there; nothing is fetched behind the user's back. Services with
-equal build sections are built once.
+A service without ``build`` names an image that is there, or that its registry has; ``pull_policy`` says when that one
+is asked. Services with equal build sections are built once.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import msgspec
 
 from bennu.compose.model import Build, Project
 from bennu.digest import Digest
-from bennu.errors import Invalid, NotFound
+from bennu.errors import Invalid, NotFound, Unavailable
 from bennu.oci.reference import parse_name
 
-Find = Callable[[str], Digest | None]
-"""The manifest digest of the image that a name means, or None."""
+Find = Callable[[str, str], Digest | None]
+"""The manifest digest of the image that a name means, or None. Second is Compose's word for when to fetch one."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -75,14 +75,18 @@ def _full(image: str) -> str:
 
 def _lookup(project: Project, service: str, find: Find) -> Digest:
     image = project.image_name(service)
-    digest = find(image)
+    wanted = project.services[service]
+    problem, hint = "", "`bennu images` lists what is here; `bennu pull`, `load` and `image bootstrap` bring images in"
+    try:
+        digest = find(image, "never" if wanted.build is not None else wanted.pull_policy or "missing")
+    except Unavailable as error:
+        digest, problem, hint = None, f"; {error.message}", error.hint or hint
     if digest is not None:
         return digest
-    hint = "`bennu images` lists what is here; `bennu load` and `bennu image bootstrap` bring images in"
-    if project.services[service].build is not None:
+    if wanted.build is not None:
         hint = "leave --no-build away to build it"
     place = project.places.get(f"services.{service}.image") or project.places.get(f"services.{service}")
-    message = f"service {service!r}: image {image!r} is not in the store"
+    message = f"service {service!r}: image {image!r} is not in the store{problem}"
     if place is None:
         raise NotFound(message, hint)
     raise Invalid(message, hint, file=place.file, line=place.line, column=place.column)

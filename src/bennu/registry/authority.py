@@ -53,14 +53,17 @@ class Authority:
                 kept = self._fetch(scopes)
             return {} if kept is None else {"Authorization": kept[0]}
 
-    def answer(self, headers: Mapping[str, str], scopes: Collection[str]) -> bool:
-        """Take a 401 in; whether it makes sense to ask again."""
+    def answer(self, headers: Mapping[str, str], scopes: Collection[str], sent: str | None) -> bool:
+        """Take a 401 in, to a request that had ``sent`` as its ``Authorization``; whether asking again makes sense."""
         found = challenges.choose(challenges.parse(headers.get("WWW-Authenticate", "")))
         if found is None:
             return False
         with self._lock:
             self._challenge = found
-            if found.scheme == "basic" and frozenset(scopes) in self._headers:
+            kept = self._headers.get(frozenset(scopes))
+            if kept is not None and kept[0] != sent:
+                return True  # another thread has been here since
+            if found.scheme == "basic" and sent is not None:
                 return False  # the password was refused: it will be again
             self._headers.pop(frozenset(scopes), None)
             return self._fetch(scopes) is not None

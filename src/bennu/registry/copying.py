@@ -7,6 +7,7 @@ written at once through a temporary file that is checked on the way.
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -44,6 +45,7 @@ class Copier:
         self._registries = registries
         self._temporary = temporary
         self._listener = listener or Silent()
+        self._lock = threading.Lock()
         self._sent = 0
         self._there = 0
 
@@ -96,7 +98,7 @@ class Copier:
     ) -> None:
         digest = descriptor.digest
         if goal.has_blob(digest) or self._mounted(origins[-1], goal, digest):
-            self._there += 1
+            self._count(there=1)
             self._listener.layer(digest, "there", descriptor.size_bytes, descriptor.size_bytes)
             return
         self._temporary.mkdir(parents=True, exist_ok=True)
@@ -117,8 +119,13 @@ class Copier:
                         yield chunk
 
             goal.finish_upload(goal.begin_upload(), digest, body, descriptor.size_bytes)
-        self._sent += 1
+        self._count(sent=1)
         self._listener.layer(digest, "done", descriptor.size_bytes, descriptor.size_bytes)
+
+    def _count(self, *, sent: int = 0, there: int = 0) -> None:
+        with self._lock:
+            self._sent += sent
+            self._there += there
 
     def _mounted(self, origin: Repository, goal: Repository, digest: Digest) -> bool:
         if origin.transport.endpoint.domain != goal.transport.endpoint.domain or origin.path == goal.path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,16 +38,10 @@ class Credential(msgspec.Struct, frozen=True):
 
 
 class Credentials:
-    """The credentials of one configuration directory (``DOCKER_CONFIG``, else ``~/.docker``)."""
+    """The credentials of one configuration directory of Docker's; None: of nobody."""
 
-    def __init__(self, directory: Path) -> None:
-        self._file = directory / "config.json"
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Credentials:
-        """Those of the user whose environment it is."""
-        given = environ.get("DOCKER_CONFIG")
-        return cls(Path(given) if given else Path(environ.get("HOME") or "/") / ".docker")
+    def __init__(self, directory: Path | None) -> None:
+        self._file = (directory or Path("/nonexistent")) / "config.json"
 
     def get(self, domain: str) -> Credential | None:
         """The credential for a registry, None where nothing is known. ``Invalid`` for a file that cannot be read."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 IDLE_ATTEMPTS: Final = 5
 """So many connections in a row that brought nothing end it."""
 ATTEMPTS: Final = 100
+PAUSE_SECONDS: Final = 0.1
 TRICKLE_SECONDS: Final = 60.0
 TRICKLE_BYTES: Final = 4096
 """A server that sends less than this in ``TRICKLE_SECONDS`` stands still."""
@@ -110,7 +111,7 @@ class Download:
             idle = idle + 1 if self._received == before else 0
             if idle >= IDLE_ATTEMPTS:
                 raise Unavailable(self._stopped(source, reason))
-            if self._cancel.wait(0.1 * 2**idle):
+            if self._cancel.wait(PAUSE_SECONDS * 2**idle):
                 raise Failed("cancelled", status=CANCELLED)
         raise Unavailable(self._stopped(source, f"{ATTEMPTS} connections were cut"))
 

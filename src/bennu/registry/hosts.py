@@ -16,9 +16,7 @@ speak plain HTTP, as with Docker.
 from __future__ import annotations
 
 import json
-import os
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -64,21 +62,10 @@ class Hosts:
 
     def __init__(self, file: Path | None, docker: Path | None = DOCKER) -> None:
         self._docker = docker
-        self._tables = {} if file is None else _read(file)
+        self._tables = _read(file) if file is not None and file.exists() else {}
         daemon = {} if docker is None else _daemon(docker / "daemon.json")
         self._insecure = [str(each) for each in daemon.get("insecure-registries") or ()]
         self._hub_mirrors = [str(each) for each in daemon.get("registry-mirrors") or ()]
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Hosts:
-        """As configured for the user whose environment it is."""
-        given = environ.get("BENNU_REGISTRIES")
-        home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/") / ".config")
-        usual = Path("/etc/bennu") if os.geteuid() == 0 else home / "bennu"
-        file = Path(given) if given else usual / "registries.toml"
-        if given and not file.exists():
-            raise Invalid(f"{given!r} does not exist", "BENNU_REGISTRIES names a file")
-        return cls(file if file.exists() else None)
 
     def endpoints(self, domain: str, *, writing: bool = False) -> tuple[Endpoint, ...]:
         """Where to ask for a registry, in order: its mirrors, which are read only, then itself."""

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Self
 
+from bennu.config import Settings
 from bennu.oci.reference import Reference
 from bennu.registry.credentials import Credential, Credentials
 from bennu.registry.hosts import Endpoint, Hosts
@@ -36,9 +37,9 @@ class Registries:
         self._transports: dict[Endpoint, Transport] = {}
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str], say: Callable[[str], None] = lambda _line: None) -> Registries:
-        """Those of the user whose environment it is."""
-        return cls(Hosts.from_environ(environ), Credentials.from_environ(environ), say=say)
+    def of(cls, settings: Settings, say: Callable[[str], None] = lambda _line: None) -> Registries:
+        """Those that the settings know."""
+        return cls(Hosts(settings.registries), Credentials(settings.docker_config), say=say)
 
     def __enter__(self) -> Self:
         return self

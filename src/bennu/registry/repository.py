@@ -90,8 +90,15 @@ class Repository:
             raise Corrupt(f"{self.shown}: manifest {reference} should be {wanted}, but its bytes are {found}")
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         if kind not in (*media.MANIFESTS, *media.INDEXES, *media.DOCKER_SCHEMA_1):
-            kind = media.OCI_INDEX if is_index(data) else media.OCI_MANIFEST  # registries behind others mislabel
+            kind = self._kind(data, reference)
         return Document(data, kind, found)
+
+    def _kind(self, data: bytes, reference: str) -> str:
+        """What a document is that is mislabelled, as some registries behind others do."""
+        try:
+            return media.OCI_INDEX if is_index(data) else media.OCI_MANIFEST
+        except Invalid as error:
+            raise Invalid(f"{self.shown}: what it has as {reference} is no manifest: {error.message}") from error
 
     def find_manifest(self, reference: str) -> Descriptor | None:
         """What a tag or digest points at, without its bytes; None where it is not there."""

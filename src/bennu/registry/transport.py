@@ -62,14 +62,23 @@ class Cut(Exception):
 
 
 class Answer:
-    """An answer whose body has not been read. ``url`` is where it came from, after redirects."""
+    """An answer whose body has not been read. ``url`` is where it came from, after redirects; ``authorization`` what
+    was sent along.
+    """
 
-    def __init__(self, response: BaseHTTPResponse, url: str, timeout_words: Callable[[BaseException], str]) -> None:
+    def __init__(
+        self,
+        response: BaseHTTPResponse,
+        url: str,
+        timeout_words: Callable[[BaseException], str],
+        authorization: str | None = None,
+    ) -> None:
         self._response = response
         self._words = timeout_words
         self.url = url
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
+        self.authorization = authorization
 
     def close(self) -> None:
         """Let it go; a connection whose answer was read to its end is used again."""
@@ -218,7 +227,7 @@ class Transport:
                     raise Unavailable(f"registry {self.endpoint.host!r}: {error.reason}") from error
                 self._pause(attempt, None, error.reason)
                 continue
-            if answer.status == 401 and renewed < 2 and self._authority.answer(answer.headers, sent.scopes):
+            if answer.status == 401 and renewed < 2 and self._may_ask_again(answer, sent):
                 renewed += 1  # the first for want of a token, the second because the one there was has expired
                 attempt -= 1
                 answer.close()
@@ -229,6 +238,9 @@ class Transport:
             reason = answer.problem()
             answer.close()
             self._pause(attempt, asked, reason)
+
+    def _may_ask_again(self, answer: Answer, sent: _Sent) -> bool:
+        return self._authority.answer(answer.headers, sent.scopes, answer.authorization)
 
     def _follow(self, sent: _Sent) -> Answer:
         home, url = urlsplit(sent.url), sent.url
@@ -277,7 +289,8 @@ class Transport:
                 unreachable = isinstance(error, (exceptions.NewConnectionError, exceptions.ConnectTimeoutError))
                 reason = http.reason(getattr(error, "reason", None) or error, timeout)
                 raise Cut(reason, is_unreachable=unreachable or isinstance(error, exceptions.SSLError)) from error
-        return Answer(response, sent.url, lambda error: http.reason(error, timeout))
+        given = sent.headers.get("Authorization")
+        return Answer(response, sent.url, lambda error: http.reason(error, timeout), given)
 
     def _pool(self, url: str) -> PoolManager:
         parts = urlsplit(url)

@@ -249,6 +249,11 @@ class Images:
         except sqlite3.IntegrityError as error:
             raise NotFound(f"image {manifest} is not in the store") from error
 
+    def named_at(self, name: str) -> float | None:
+        """When a name in full last got its image (Unix seconds); None where nothing has it."""
+        row = self._database.one("SELECT updated FROM names WHERE name = ?", (name,))
+        return row["updated"] if row else None
+
     def untag(self, name: Reference) -> None:
         """Take a name away; the image stays. ``NotFound`` if nothing has this name."""
         with self._database.transaction() as rows:

@@ -28,6 +28,7 @@ SERVICE_SAMPLES = {
     "pids_limit": "5",
     "ports": "[80]",
     "profiles": "[dev]",
+    "pull_policy": "always",
     "read_only": "true",
     "restart": "always",
     "scale": "3",

@@ -13,7 +13,7 @@ from bennu.digest import Digest, digest_of
 from bennu.errors import Invalid, NotFound
 
 
-def found(name: str) -> Digest | None:
+def found(name: str, _policy: str) -> Digest | None:
     return None if name.startswith("no") else digest_of(name.encode())
 
 
@@ -102,7 +102,7 @@ def test_nothing_is_built_where_an_image_is_missing():
 def test_an_image_that_nobody_builds():
     with pytest.raises(Invalid, match="image 'none'") as caught:
         resolve_images(project(web=Service(name="web", image="none")), found, Builder())
-    assert "bennu load" in caught.value.hint
+    assert "bennu pull" in caught.value.hint
     placeless = Project(name="shop", directory="/", services={"web": Service(name="web", image="none")})
     with pytest.raises(NotFound):
         resolve_images(placeless, found, None)
