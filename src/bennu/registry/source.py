@@ -77,7 +77,7 @@ class ImageSource:
             words: dict[str, Policy] = {"always": "always", "never": "never", "build": "never"}
             return self.find(text, words.get(policy, "missing"))
         reference = _reference(text)
-        named = None if reference is None else self._images.named_at(reference.tagged().name)
+        named = None if reference is None else self._images.name_updated(reference.tagged().name)
         is_old = named is not None and named < time.time() - oldest
         return self.find(text, "always" if is_old else "missing")
 

@@ -249,7 +249,7 @@ class Images:
         except sqlite3.IntegrityError as error:
             raise NotFound(f"image {manifest} is not in the store") from error
 
-    def named_at(self, name: str) -> float | None:
+    def name_updated(self, name: str) -> float | None:
         """When a name in full last got its image (Unix seconds); None where nothing has it."""
         row = self._database.one("SELECT updated FROM names WHERE name = ?", (name,))
         return row["updated"] if row else None
