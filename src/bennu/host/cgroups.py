@@ -4,6 +4,10 @@ The OCI runtime makes a container's group and sets its limits; this module makes
 apart (conmon's), kills and removes what a runtime left, and reads whether a group is frozen. A group is named by one
 path component that carries the root's key, the same in every hierarchy, so that nothing has to be kept to find it.
 
+Version 2 has one group more, ``bennu``, above all of ours. systemd takes a controller away again from the groups below
+its root when no unit of its own needs it, and with it every limit that stands there; it cannot while a group below
+hands that controller on, which this one does. The group goes with the last one in it.
+
 On a hybrid host (version 1 with an empty version 2 beside it in ``unified``) version 1 counts: that is where the
 controllers are. Source: Linux's Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.
 """
@@ -23,6 +27,7 @@ from typing import Final, Literal
 Version = Literal["v1", "v2"]
 
 MOUNT: Final = Path("/sys/fs/cgroup")
+PARENT: Final = "bennu"
 _FREEZER: Final = MOUNT / "freezer"
 _JOIN: Final = 'cd / && echo 0 > "$0" && read -r go && exec "$@" </dev/null'
 KILL_ATTEMPTS: Final = 200
@@ -44,15 +49,38 @@ def unified_beside_v1() -> Path | None:
 
 @cache
 def hierarchies() -> tuple[Path, ...]:
-    """Every hierarchy in which a container may have a group: one for version 2, one for each controller of version 1.
+    """Where in every hierarchy a container may have a group: one place for version 2, one each controller of version 1.
 
     On a hybrid host the version 2 one beside them too: runc makes a group there.
     """
     if version() == "v2":
-        return (MOUNT,)
+        return (MOUNT / PARENT,)
     found = (Path(entry.path) for entry in os.scandir(MOUNT) if entry.is_dir(follow_symlinks=False))
     # where "unified" is hidden an ordinary directory stands, which is no hierarchy
     return tuple(sorted(path for path in found if (path / "cgroup.procs").exists()))
+
+
+def parent() -> str:
+    """What stands before a group's name in its path below the root of a hierarchy: empty or ``/bennu``."""
+    return f"/{PARENT}" if version() == "v2" else ""
+
+
+def reserve(name: str) -> Path:
+    """Make a group in the hierarchy that a service manager kills by, if it is not there; where it is.
+
+    While it is there nobody takes the group above it away from the runtime that is about to make its own.
+    """
+    group = _manager_hierarchy() / name
+    while True:
+        with suppress(FileExistsError):
+            group.parent.mkdir()
+        try:
+            group.mkdir()
+        except FileExistsError:
+            return group
+        except FileNotFoundError:  # somebody else's last group has gone, and the one above with it
+            continue
+        return group
 
 
 def has_swap_limit() -> bool:
@@ -67,16 +95,14 @@ def separated(name: str, argv: Sequence[str]) -> list[str]:
     never started if that ends first: whoever starts it can be killed at any moment, and there will be nothing outside
     the group. That takes a shell between; its script is fixed, the words are its parameters.
     """
-    group = _manager_hierarchy() / name
-    with suppress(FileExistsError):
-        group.mkdir()
-    return ["/bin/sh", "-c", _JOIN, str(group / "cgroup.procs"), *argv]
+    return ["/bin/sh", "-c", _JOIN, str(reserve(name) / "cgroup.procs"), *argv]
 
 
 def leave(name: str) -> None:
     """Take the calling process out of a group that is about to be emptied, if it is in it."""
     if os.getpid() in members(name):
-        (_manager_hierarchy() / "cgroup.procs").write_text(f"{os.getpid()}\n", encoding="ascii")
+        top = MOUNT if version() == "v2" else _manager_hierarchy()  # no process may be in a group that hands on
+        (top / "cgroup.procs").write_text(f"{os.getpid()}\n", encoding="ascii")
 
 
 def _manager_hierarchy() -> Path:
@@ -91,9 +117,11 @@ def exists(name: str) -> bool:
 
 def named(prefix: str) -> frozenset[str]:
     """The top-level groups whose name begins so, in any hierarchy."""
-    return frozenset(
-        entry.name for hierarchy in hierarchies() for entry in os.scandir(hierarchy) if entry.name.startswith(prefix)
-    )
+    found = set()
+    for hierarchy in hierarchies():
+        with suppress(FileNotFoundError):
+            found |= {entry.name for entry in os.scandir(hierarchy) if entry.name.startswith(prefix)}
+    return frozenset(found)
 
 
 def processes(name: str) -> frozenset[int]:
@@ -111,6 +139,12 @@ def remove(name: str, *, kill: bool = False) -> None:
 
     ``OSError`` (EBUSY) if processes are left in it.
     """
+    _remove(name, kill=kill)
+    if version() == "v2":
+        _removed(MOUNT / PARENT)  # unless others are in it
+
+
+def _remove(name: str, *, kill: bool) -> None:
     tried = [_removed(hierarchy / name) for hierarchy in hierarchies()]
     if all(tried):  # nobody in it, as most often
         return
@@ -130,22 +164,26 @@ def is_frozen(name: str) -> bool:
     """Whether the group's processes are held by the freezer, or about to be."""
     with suppress(OSError):
         if version() == "v2":
-            return (MOUNT / name / "cgroup.freeze").read_text(encoding="ascii").strip() == "1"
+            return (hierarchies()[0] / name / "cgroup.freeze").read_text(encoding="ascii").strip() == "1"
         return (_FREEZER / name / "freezer.state").read_text(encoding="ascii").strip() != "THAWED"
     return False
 
 
 def freeze(name: str) -> None:
     """Hold a group's processes. ``OSError`` if it is gone."""
-    base, file, value = (MOUNT, "cgroup.freeze", "1") if version() == "v2" else (_FREEZER, "freezer.state", "FROZEN")
-    (base / name / file).write_text(value, encoding="ascii")
+    _write_freezer(name, "1", "FROZEN")
 
 
 def thaw(name: str) -> None:
     """Let a group's processes run on, so that they can be ended. Not an error where there is no such group."""
-    base, file, value = (MOUNT, "cgroup.freeze", "0") if version() == "v2" else (_FREEZER, "freezer.state", "THAWED")
     with suppress(FileNotFoundError, OSError):  # ENODEV: it is being removed
-        (base / name / file).write_text(value, encoding="ascii")
+        _write_freezer(name, "0", "THAWED")
+
+
+def _write_freezer(name: str, v2: str, v1: str) -> None:
+    is_v2 = version() == "v2"
+    file = hierarchies()[0] / name / "cgroup.freeze" if is_v2 else _FREEZER / name / "freezer.state"
+    file.write_text(v2 if is_v2 else v1, encoding="ascii")
 
 
 def _kill(name: str) -> None:

@@ -30,6 +30,8 @@ def temporary_bundle(settings: Settings) -> Iterator[tuple[str, Path]]:
     bundle.mkdir(mode=0o700)
     (bundle / "rootfs").mkdir()
     try:
+        if cgroups.parent():
+            cgroups.reserve(name)
         yield name, bundle
     finally:
         _clear(settings, bundle)

@@ -241,5 +241,6 @@ def facts() -> Host:
         machine=system.machine,
         kernel=system.release,
         cgroup_version=cgroups.version(),
+        cgroup_parent=cgroups.parent(),
         has_swap_limit=cgroups.has_swap_limit(),
     )

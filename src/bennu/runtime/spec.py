@@ -93,11 +93,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What the specification depends on: the machine (uname's), its kernel's release, the control groups."""
+    """What the specification depends on: the machine (uname's), its kernel's release, the control groups.
+
+    ``cgroup_parent`` is the path of the group that all of ours are in, empty for the root of each hierarchy.
+    """
 
     machine: str
     kernel: str
     cgroup_version: Literal["v1", "v2"]
+    cgroup_parent: str = ""
     has_swap_limit: bool = False
 
 
@@ -112,7 +116,7 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
     """What surrounds the process.
 
     ``network``: ``none`` (a namespace of its own with nothing but loopback), ``host``, or the path of a network
-    namespace. ``cgroup`` is the group's name below the root of each hierarchy. ``seccomp`` None is unconfined.
+    namespace. ``cgroup`` is the group's name below the host's ``cgroup_parent``. ``seccomp`` None is unconfined.
     ``rootfs`` is relative to the bundle or absolute. ``is_open``: nothing of /proc, /sys, the control groups and the
     devices is kept from the process (Docker's ``--privileged``, BuildKit's ``--security=insecure``).
     """
@@ -135,7 +139,7 @@ def oci_spec(process: Process, sandbox: Sandbox, host: Host) -> dict[str, Any]:
     """The content of config.json, ready to be encoded."""
     annotations = dict(sandbox.annotations)
     linux: dict[str, Any] = {
-        "cgroupsPath": f"/{sandbox.cgroup}",
+        "cgroupsPath": f"{host.cgroup_parent}/{sandbox.cgroup}",
         "namespaces": _namespaces(sandbox.network),
         "maskedPaths": () if sandbox.is_open else MASKED,
         "readonlyPaths": () if sandbox.is_open else READONLY,
