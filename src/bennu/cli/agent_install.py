@@ -21,7 +21,7 @@ Wants=network-online.target
 RequiresMountsFor={root}
 
 [Service]
-Type=simple
+Type=notify
 ExecStart={command} --root {root} agent run
 Restart=always
 RestartSec=1

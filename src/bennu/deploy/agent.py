@@ -26,7 +26,7 @@ from bennu.deploy.keeping import Keeping, cooling
 from bennu.engine.actions import FreezeSet, StopSet
 from bennu.engine.base import Engine
 from bennu.errors import BennuError, Conflict, Unavailable
-from bennu.host import locks, process
+from bennu.host import locks, process, service_manager
 
 LONGEST_SECONDS: Final = 30.0
 ROLLING_SECONDS: Final = 1.0
@@ -76,6 +76,7 @@ class Agent:
             ),
             _wake_socket(self._settings) as wake,
         ):
+            service_manager.say_ready()
             try:
                 self._loop(wake)
             finally:
