@@ -2,10 +2,10 @@
 
     python bench/switches.py [--switches 1000] [--slow-switches 50] [--rate 1200] [--slow-seconds 20] [--minutes M]
 
-A fleet of its own, two services of two replicas that ask each other through the switch. First the quick part: two applies
-and a rollback in turn, each a switch of both services at once, under so many requests a second (kept connections, new
-ones, POSTs, pages that take a request between the services). Then the slow part with responses and uploads of 20
-seconds and websockets as well. The client never retries and checks every body; a websocket may be closed by a close
+A fleet of its own, two services of two replicas, one of which asks the other through the switch. First the quick part:
+two applies and a rollback in turn, each a switch of both services at once, under so many requests a second (kept
+connections, new ones, POSTs, pages that take a request between the services). Then the slow part with responses and
+uploads of 20 seconds and websockets as well. The client never retries and checks every body; a websocket may be closed by a close
 frame once the drain deadline has passed since its set lost the traffic, and in no other way. Ends with 1 if anything
 failed. Needs root. Replicas run the host's own Python, so that nothing is built or fetched.
 """
@@ -96,9 +96,7 @@ class Switching:
         places = dict.fromkeys(("/usr", *([] if sys.base_prefix.startswith("/usr") else [sys.base_prefix])))
         volumes = ", ".join([f'"{HERE}:/srv:ro"', *(f'"{place}:{place}:ro"' for place in places)])
         python = os.path.realpath(sys.executable)
-        text = FILE.format(
-            python=python, version=self.version, replicas=self.replicas, port=self.port, volumes=volumes
-        )
+        text = FILE.format(python=python, version=self.version, replicas=self.replicas, port=self.port, volumes=volumes)
         (self.directory / "compose.yaml").write_text(text)
         self._switch("apply", self.version, drain)
 
@@ -186,9 +184,7 @@ def main() -> int:
         stack.callback(fleet.bennu, "system", "reset", "--yes")
         stack.callback(fleet.bennu, "down", "--yes", "--volumes")
         fleet.apply(args.drain)
-        reports = {
-            title: under_traffic(fleet, count, slow, args) for title, count, slow in parts if count
-        }
+        reports = {title: under_traffic(fleet, count, slow, args) for title, count, slow in parts if count}
     if args.json:
         print(json.dumps(reports))
     else:

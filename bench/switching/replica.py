@@ -131,7 +131,7 @@ class Replica:
             server.close()
         for writer in self.sockets:
             writer.write(frame(CLOSE, struct.pack("!H", GOING_AWAY)))
-        while self.busy:
+        while self.busy:  # noqa: ASYNC110 - this happens once
             await asyncio.sleep(0.01)
 
 

@@ -114,7 +114,8 @@ class Client:
 
     async def exchange(self, line: bytes, body: bytes = b"", over_seconds: float = 0) -> bytes:
         await self.connect()
-        assert self.reader is not None and self.writer is not None
+        assert self.reader is not None
+        assert self.writer is not None
         last = b"Connection: close\r\n" if self.kind == "new" else b""
         head = line + b"Host: web\r\nContent-Length: %d\r\n%s\r\n" % (len(body), last)
         if over_seconds:
@@ -139,7 +140,8 @@ class Client:
     async def websocket(self, stop: asyncio.Event) -> None:
         """Say something and hear it again, until a close frame comes or all ends."""
         await self.connect()
-        assert self.reader is not None and self.writer is not None
+        assert self.reader is not None
+        assert self.writer is not None
         self.writer.write(
             b"GET /socket HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

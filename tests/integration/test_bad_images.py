@@ -1,9 +1,8 @@
-"""Images and configurations that are no good: the old set is not touched, the new one goes, and the message says why."""
+"""Images and configurations that are no good: the old set is not touched, the new one goes, the message says why."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,14 @@ from tests.integration.switch_load import Load
 
 pytestmark = pytest.mark.root
 
+# a page that is there at first, and then a program in its place that fails
+FAILS = """\
+cd /tmp
+echo v2 > index.html
+mkdir cgi-bin
+printf '#!/bin/sh\\necho "Status: 500 Broken"\\necho\\n' > cgi-bin/index.cgi
+chmod +x cgi-bin/index.cgi
+"""
 SERVE = "exec httpd -f -p 80 -h /srv"
 # what: (the service's command, more lines of it, what the message has to say)
 BAD = {
@@ -83,8 +90,7 @@ BAD = {
         ["replica web.", "while it was watched", "probe ended with 1", " | listener gone"],
     ),
     "answers with errors": (
-        "mkdir /tmp/cgi-bin; echo ok > /tmp/index.html; cp /srv/fails.cgi /tmp/cgi-bin/index.cgi; "
-        "chmod +x /tmp/cgi-bin/index.cgi; (sleep 1.5; rm /tmp/index.html) & exec httpd -f -p 80 -h /tmp",
+        "sh /srv/prepare; (sleep 1.5; rm /tmp/index.html) & exec httpd -f -p 80 -h /tmp",
         "    tmpfs: [/tmp:exec]\n    x-bennu: {watch: {for: 20s, max_errors: 10%}}\n",
         ["answers were errors of the server", "at most 10.0% is allowed"],
     ),
@@ -95,9 +101,9 @@ BAD = {
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
     """Two replicas of v1; every test leaves them as they were."""
     base = tmp_path_factory.mktemp("bad")
-    run_world.APPLETS += [each for each in ("mkdir", "cp", "chmod") if each not in run_world.APPLETS]
+    run_world.APPLETS += [each for each in ("printf",) if each not in run_world.APPLETS]
     with fleet_world(Settings.from_environ({"BENNU_ROOT": str(base / "root")}), base / "project", ("v1",)) as made:
-        made.world.image("web:v2", files={"srv/index.html": "v2", "srv/fails.cgi": "#!/bin/sh\nexit 1\n"})
+        made.world.image("web:v2", files={"srv/index.html": "v2", "srv/prepare": FAILS})
         made.write("v1", replicas=2)
         made.apply()
         yield made

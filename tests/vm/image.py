@@ -61,7 +61,7 @@ MASKED = (
     "apt-daily-upgrade.timer", "getty@tty1.service", "serial-getty@ttyS0.service", "systemd-logind.service",
     "dev-hugepages.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-fs-fuse-connections.mount",
 )  # fmt: skip
-"""Services that would be in the way, or cost seconds where the processor is emulated.""" 
+"""Services that would be in the way, or cost seconds where the processor is emulated."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _make(recipe: Recipe, directory: Path) -> None:
         "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(recipe.packages)}",
         *([f"--hook-dir={hooks}"] if hooks.is_dir() else []),
         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-        "--dpkgopt=path-exclude=/usr/share/locale/*", "--aptopt=Acquire::Languages \"none\"",
+        "--dpkgopt=path-exclude=/usr/share/locale/*", '--aptopt=Acquire::Languages "none"',
         recipe.suite, str(tree), *recipe.sources,
     )  # fmt: skip
     for name, text in [*INITRD.items(), *FILES.items()]:

@@ -253,5 +253,3 @@ def kvm_opens(device: str = "/dev/kvm") -> bool:
     except OSError:
         return False
     return True
-
-

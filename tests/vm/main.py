@@ -21,7 +21,7 @@ from tests.vm.machine import Broken, Disk, Machine, kvm_opens
 
 GUEST = Path(__file__).with_name("guest")
 CHECKOUT = Path(__file__).resolve().parents[2]
-EMULATED_PATIENCE = 5.0
+EMULATED_PATIENCE = 10.0
 TRIAL_SECONDS = 8.0
 
 
@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("--whole", action="store_true", help="every power cut, emulated or not")
     size.add_argument("--small", action="store_true", help="few power cuts")
     parser.add_argument("--emulate", action="store_true", help="without KVM, even where it is")
-    parser.add_argument("--only", metavar="WORDS", default="", help="steps whose title has these words, and what they need")
+    parser.add_argument(
+        "--only", metavar="WORDS", default="", help="steps whose title has these words, and what they need"
+    )
     parser.add_argument("--fresh", action="store_true", help="make the disk anew")
     return parser
 

@@ -46,7 +46,8 @@ def look(settings):
             for name, found in seen.sets.items()
         },
         "temperature": {name: found.temperature for name, found in seen.sets.items()},
-        "strays": sorted(set(containers) - known) + sorted(one for one in groups if len(one) == 12 and one not in alive),
+        "strays": sorted(set(containers) - known)
+        + sorted(one for one in groups if len(one) == 12 and one not in alive),
         "revisions": revisions,
         "rolling": None if rolling is None else rolling[0].number,
         "switch": seen.switch_running,

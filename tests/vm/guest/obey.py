@@ -2,7 +2,8 @@
 
 A request is one line of JSON: ``{"n": 1, "script": "...", "seconds": 60}``; the answer is ``{"n": 1, "status": 0,
 "output": "...", "errors": "..."}``. A program of the guest that wants to be noticed sends a datagram to
-/run/obey.sock; the host gets ``{"event": "..."}``. The first line of a boot is ``{"boot": its id}``. Standard library only.
+/run/obey.sock; the host gets ``{"event": "..."}``. The first line of a boot is ``{"boot": its id}``.
+Standard library only.
 """
 
 import json
@@ -16,7 +17,11 @@ EVENTS = "/run/obey.sock"
 
 
 def main():
-    port = open(PORT, "r+b", buffering=0)
+    with open(PORT, "r+b", buffering=0) as port:
+        serve(port)
+
+
+def serve(port):
     lock = threading.Lock()
 
     def tell(message):
