@@ -4,10 +4,10 @@
 
 A fleet of its own, two services of two replicas, one of which asks the other through the switch. First the quick part:
 two applies and a rollback in turn, each a switch of both services at once, under so many requests a second (kept
-connections, new ones, POSTs, pages that take a request between the services). Then the slow part with responses and
-uploads of 20 seconds and websockets as well. The client never retries and checks every body; a websocket may be closed by a close
-frame once the drain deadline has passed since its set lost the traffic, and in no other way. Ends with 1 if anything
-failed. Needs root. Replicas run the host's own Python, so that nothing is built or fetched.
+connections, new ones, POSTs, pages that take a request between the services). Then the slow part, with responses and
+uploads of 20 seconds and websockets as well. The client never retries and checks every body; a websocket may be
+closed by a close frame once the drain deadline has passed since its set lost the traffic, and in no other way. Ends
+with 1 if anything failed. Needs root. Replicas run the host's own Python, so that nothing is built or fetched.
 """
 
 from __future__ import annotations

@@ -23,18 +23,6 @@ from tests.integration.switch_load import Load
 
 pytestmark = pytest.mark.root
 
-BROKEN = {
-    "crashes at once": (
-        '[sh, -c, "echo no such database; exit 3"]',
-        ["exit status 3", " | no such database"],
-    ),
-    "never healthy": (
-        """[sh, -c, "echo warming up; exec sleep 1000"]""",
-        ["did not become healthy", "wget -qO /dev/null http://127.0.0.1/", "ended with 1", " | warming up"],
-    ),
-    "missing command": ("[no-such-program]", ["replica web.", "no-such-program"]),
-}
-
 
 @pytest.fixture
 def fleet(root_settings: Settings, tmp_path: Path) -> Iterator[FleetWorld]:
@@ -105,24 +93,6 @@ def test_who_writes_a_volume_is_replaced_with_a_gap(standing: FleetWorld):
     assert after.active["web"] == before.active["web"]
     assert after.active["db"] != before.active["db"]
     assert after.sets[before.active["db"]].temperature == "stopped"
-
-
-@pytest.mark.parametrize("how", BROKEN)
-def test_a_broken_image_touches_nothing_old(standing: FleetWorld, how: str):
-    fleet, (command, named) = standing, BROKEN[how]
-    fleet.apply()
-    before = fleet.observe()
-    fleet.write_with_db("v2", tune="2", replicas=2, command=command, patience="1s")
-    done = fleet.bennu("apply", "--yes")
-    assert done.returncode == 1
-    for part in (*named, "it was reverted"):
-        assert part in done.stderr, done.stderr
-    assert fleet.observe().active == before.active
-    fleet.assert_whole(web=3, db=1)
-    assert fleet.serves("v1")
-    assert fleet.history()[-1][1] == "failed"
-    number = str(fleet.history()[-1][0])
-    assert fleet.bennu("rollback", "--yes", number).returncode == 1
 
 
 def test_killed_processes_come_back(standing: FleetWorld):
