@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bennu.cli.apply import BUILDING, build_images, show_plan
+import time
+
 from bennu.cli.command import PROFILE, PROJECT, Arguments, Command, option, switch
 from bennu.cli.context import Context
-from bennu.cli.fleet import author, load_project
+from bennu.cli.fleet import author
+from bennu.cli.planning import BUILDING, CHOOSING, FULL, Planned, exit_status, show_plan
 
 COMMAND = Command(
     "plan",
@@ -13,31 +15,49 @@ COMMAND = Command(
     (
         *PROJECT,
         PROFILE,
+        option("-o", "--out", metavar="FILE", help="Save the plan, for `bennu apply FILE`", complete="file"),
         *BUILDING,
+        *CHOOSING,
+        FULL,
         switch("--detailed-exitcode", help="Exit with 2 if there are changes"),
         option("--format", metavar="FORMAT", help="json, or text", choices=("json", "text"), default="text"),
     ),
     description=(
         "Builds what the file builds and compares the result with what runs. The signs: + a new set is created; -/+ a "
         "new set replaces the old one, which serves until the new one is ready; +/- the old set has to stop first; ~ "
-        "missing replicas are started; - a service leaves."
+        "missing replicas are started; - a service leaves. A saved plan carries everything that it needs, environments "
+        "too: only its owner can read the file."
     ),
-    examples=(("bennu plan --detailed-exitcode", "exit with 2 if apply would change something"),),
+    examples=(
+        ("bennu plan --detailed-exitcode", "exit with 2 if apply would change something"),
+        ("bennu plan -o release.plan", "save it; `bennu apply release.plan` does just that"),
+    ),
 )  # fmt: skip
 
 
 def run(args: Arguments, context: Context) -> int:
-    """Build, compare, print."""
-    from bennu.deploy.release import resolve
+    """Build, compare, print, save."""
+    from bennu.cli.saved_plan import check_place, write
+    from bennu.deploy.plan_file import SavedPlan
     from bennu.wiring import Fleet
 
-    project = load_project(args, context)
+    place = None if args.out is None else check_place(args.out)
     with Fleet(context.settings) as fleet:
-        release = resolve(project, build_images(fleet, project, args, context))
-        plan = fleet.deployer(project.name, author("plan")).plan(release)
+        wanted = Planned(fleet, args, context)
+        wanted.build(None)
+        release = wanted.release()
+        plan = wanted.plan(fleet.deployer(wanted.name, author("plan")), release)
         if args.format == "json":
-            from bennu.compose.canonical import canonical_json
+            import json
 
-            context.print(canonical_json(plan).decode())
-            return 2 if args.detailed_exitcode and not plan.is_empty else 0
-        return show_plan(plan, args, context)
+            from bennu.deploy.plan_details import gather
+            from bennu.deploy.plan_document import document
+
+            context.print(json.dumps(document(plan, gather(plan, fleet.images, fleet.history)), ensure_ascii=False))
+        else:
+            show_plan(fleet, plan, context, full=args.full)
+        if place is not None:
+            fleet.snapshots.sync()  # an image that a plan names has to outlive a power cut as the plan does
+            write(fleet, SavedPlan(plan=plan, release=release, author=author("plan"), made=time.time()), place)
+            context.say(f"Saved to {args.out}: `bennu apply {args.out}` does just that.")
+        return exit_status(plan, args)

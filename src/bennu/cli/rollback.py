@@ -8,6 +8,7 @@ from bennu.cli.command import PROJECT, YES, Arguments, Command, operand
 from bennu.cli.context import Context
 from bennu.cli.fleet import DEADLINES, NO_HOOKS, author, project_name, roll_out
 from bennu.cli.human import clock
+from bennu.cli.planning import FULL, show_plan
 from bennu.cli.values import count
 
 COMMAND = Command(
@@ -17,6 +18,7 @@ COMMAND = Command(
         *PROJECT,
         operand("REVISION", help="Its number; the last good one if left out", convert=count, required=False),
         YES,
+        FULL,
         NO_HOOKS,
         *DEADLINES,
     ),
@@ -37,7 +39,6 @@ def run(args: Arguments, context: Context) -> int:
     from functools import partial
 
     from bennu.cli.rollout_progress import RolloutProgress
-    from bennu.deploy.plan_text import render
     from bennu.wiring import Fleet
 
     started = time.monotonic()
@@ -50,9 +51,7 @@ def run(args: Arguments, context: Context) -> int:
             target = fleet.history.rollback_target(name, args.revision)
             release = fleet.history.release(target.release)
             plan = deployer.plan(release)
-            for line in render(plan):
-                context.print(line)
-            context.stdout.flush()
+            show_plan(fleet, plan, context, full=args.full)
             context.confirm(f"Roll project {name} back to revision {target.number}?", yes=args.yes)
             outcome = roll_out(
                 args,

@@ -74,7 +74,7 @@ class RolloutProgress:
 
 
 def subject(action: Command) -> str:
-    """What an action is about: a set, an event of hooks, or the project."""
+    """What an action is about: a set or one of its replicas, an event of hooks, or the project."""
     event = getattr(action, "event", None)
     if event is not None:
         return f"hooks {event}"
@@ -90,4 +90,6 @@ def subject(action: Command) -> str:
     services = getattr(action, "services", None)
     if isinstance(services, tuple):
         return ", ".join(services)
-    return str(getattr(action, "set", "") or getattr(action, "project", ""))
+    name = str(getattr(action, "set", "") or getattr(action, "project", ""))
+    index = getattr(action, "index", None)
+    return name if index is None else f"{name}.{index}"

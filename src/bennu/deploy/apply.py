@@ -13,29 +13,34 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
+
+import msgspec
 
 from bennu import errors
 from bennu.compose.struct import Value
 from bennu.deploy import plan as planning
-from bennu.deploy.history import History, Kind, Revision, RevisionState, Source
+from bennu.deploy.history import History, Kind, Revision, RevisionState, Source, described
 from bennu.deploy.hooks import CallHooks
 from bennu.deploy.measured import Measured
 from bennu.deploy.news import News
 from bennu.deploy.plan import Plan
 from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
+from bennu.deploy.replacing import Replacing, with_renewals
 from bennu.deploy.rollout import Rollout
 from bennu.deploy.states import SWITCHED, Cancelled, Command, Deadlines, Done, Failed, State
 from bennu.deploy.turn import Turn
 from bennu.digest import Digest, short
-from bennu.engine.actions import Receipt
+from bennu.engine.actions import Receipt, RenewReplica
 from bennu.engine.base import Engine
 from bennu.engine.sets import SetId
 from bennu.errors import BennuError, Conflict, NotFound
 
 PARALLEL: Final = 8
+AGAIN: Final = "`bennu plan` shows what is to be done now"
 NOTICE_SECONDS: Final = 0.5
 """A Ctrl-C in the instant before a wait begins is noticed when the wait ends: so waits are short."""
 
@@ -113,17 +118,30 @@ class Deployer:
         return self._gave_way
 
     def plan(
-        self, release: Release, *, generations: dict[str, int] | None = None, policy: Policy | None = None
+        self,
+        release: Release,
+        *,
+        generations: dict[str, int] | None = None,
+        policy: Policy | None = None,
+        replacing: Replacing | None = None,
+        scope: str | None = None,
     ) -> Plan:
-        """What has to change so that ``release`` is what runs. ``policy``: that of its fleet file; None: as before."""
-        return planning.make(
+        """What has to change so that ``release`` is what runs. ``policy``: that of its fleet file; None: as before.
+
+        ``replacing``: what is made again though nothing differs. ``scope``: which services it is about, in words.
+        """
+        observation = self.engine.observe(self.project)
+        again = replacing or Replacing()
+        fresh = {name: planning.next_generation(release, name, observation) for name in again.services}
+        plan = planning.make(
             release,
-            self.engine.observe(self.project),
+            observation,
             revision=self.history.last_number(self.project),
             keep=self._keep(release),
-            generations=generations,
+            generations={**fresh, **(generations or {})},
             policy=policy or self.history.policy(self.project),
         )
+        return msgspec.structs.replace(with_renewals(plan, again.replicas, observation), scope=scope)
 
     def carry_out(
         self,
@@ -139,9 +157,15 @@ class Deployer:
         """Do a plan, under the lock. ``Conflict`` if revision or observation have moved since it was made;
         ``NotFound`` for an image that has gone.
 
-        Raises the error that made the rollout revert, after it has reverted.
+        Raises the error that made the rollout revert, after it has reverted. Replicas that are only made again in
+        their set are no revision of their own.
         """
-        self._check(plan)
+        self.check(plan)
+        active = self.history.active(self.project)
+        if plan.renew and plan.is_settled and active is not None and active.release == release.digest:
+            started = time.monotonic()
+            self._renew(plan, reporter, deadlines)
+            return Outcome(revision=active, state=State.DONE.value, seconds=time.monotonic() - started)
         revision = self.history.begin(
             release, plan, kind=kind, origin=origin, author=self.author, now=self._clock(), source=source
         )
@@ -149,7 +173,27 @@ class Deployer:
         run = self._run(rollout, revision, reporter)
         run.drive(rollout.begin())
         self._gave_way = run.gave_way
-        return self._record(revision, rollout, run, reporter)
+        outcome = self._record(revision, rollout, run, reporter)
+        self._renew(plan, reporter, deadlines)
+        return outcome
+
+    def _renew(self, plan: Plan, reporter: Reporter, deadlines: Deadlines | None) -> None:
+        """Make single replicas again, one after the other; the first that does not become ready ends it."""
+        limits = deadlines or Deadlines()
+        for one in plan.renew:
+            action = RenewReplica(
+                set=one.set,
+                index=one.index,
+                drain_seconds=limits.drain_seconds,
+                ready_seconds=limits.ready_seconds,
+            )
+            started = time.monotonic()
+            try:
+                receipt = self.engine.execute(action, partial(reporter.progress, action), threading.Event())
+            except BennuError as error:
+                reporter.failed(action, error)
+                raise
+            reporter.done(action, receipt, time.monotonic() - started)
 
     def _run(self, rollout: Rollout, revision: Revision, reporter: Reporter) -> _Run:
         def call(command: CallHooks, cancel: threading.Event) -> Receipt:
@@ -221,12 +265,19 @@ class Deployer:
         except (BennuError, OSError, sqlite3.Error) as problem:  # a full disk: nothing can be written down either
             return (f"hooks could not be called: {problem}",)
 
-    def _check(self, plan: Plan) -> None:
-        if plan.revision != self.history.last_number(self.project):
-            raise Conflict(
-                f"plan of project {self.project!r} was made at revision {plan.revision}, which has moved",
-                "make a new plan",
-            )
+    def check(self, plan: Plan) -> None:
+        """``Conflict`` where a plan is void, with what has moved since and by whom."""
+        what = f"plan of project {self.project!r} was made at revision {plan.revision}"
+        last = self.history.last_number(self.project)
+        if plan.revision < last:
+            since = [each for each in self.history.revisions(self.project) if each.number > plan.revision]
+            raise Conflict(f"{what}, and since then came {'; '.join(map(described, reversed(since)))}", AGAIN)
+        if plan.revision > last:
+            raise Conflict(f"{what}, but here the last one is {last}: it was made for another state directory", AGAIN)
+        now = self.engine.observe(self.project).facts
+        if plan.stamp != now.stamp:
+            moved = plan.facts.moved_to(now) if plan.facts is not None else ()
+            raise Conflict(f"{what}; what runs has changed since: {'; '.join(moved) or 'other sets are there'}", AGAIN)
         for change in plan.changes:
             if change.new and change.kind != "keep" and not self._has_image(change.new.image):
                 raise NotFound(
@@ -234,8 +285,6 @@ class Deployer:
                     "longer in the store: nothing came back to its release for too long",
                     "build it again from the files it was made from, with `bennu apply`",
                 )
-        if plan.stamp != self.engine.observe(self.project).stamp:
-            raise Conflict(f"plan of project {self.project!r}: what runs has changed since", "make a new plan")
 
     def _keep(self, release: Release) -> frozenset[SetId]:
         # the active release becomes a kept one, so one fewer of the older ones stays

@@ -12,6 +12,7 @@ no rollback comes to a release whose last verdict was bad, unless it is named an
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
@@ -329,6 +330,13 @@ class History:
         """The manifest digests that these revisions need: roots for garbage collection."""
         digests = {revision.release for revision in kept}
         return frozenset(entry.image for digest in digests for entry in self.release(digest).services.values())
+
+
+def described(revision: Revision) -> str:
+    """``revision 4 (apply, active) by root@host, pid 7 (bennu apply) at 2026-05-01 12:00:00``."""
+    what = revision.kind if revision.kind == "apply" else f"{revision.kind} to {revision.origin}"
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(revision.started))
+    return f"revision {revision.number} ({what}, {revision.state}) by {revision.author} at {at}"
 
 
 def last_verdict(release: Digest, revisions: Sequence[Revision]) -> Revision:

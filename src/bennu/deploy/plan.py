@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
-import msgspec
-
-from bennu.compose.canonical import canonical_json
 from bennu.compose.model import Service, Volume
 from bennu.compose.struct import Value
+from bennu.deploy.configuration import differences
 from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.digest import Digest
-from bennu.engine.sets import Observation, SetId, SetObservation, SetSpec, generation_of
+from bennu.engine.sets import Facts, Observation, SetId, SetObservation, SetSpec, generation_of
 
 Kind = Literal["create", "replace", "remove", "keep", "repair"]
 Order = Literal["start-first", "stop-first"]
@@ -42,10 +40,25 @@ class Change(Value, frozen=True, kw_only=True, omit_defaults=True):
     reasons: tuple[str, ...] = ()
 
 
+class Renewal(Value, frozen=True, kw_only=True):
+    """One replica that is burned and made again from the image, in the set that it is in."""
+
+    service: str
+    set: SetId
+    index: int
+
+    @property
+    def name(self) -> str:
+        """``web.2``."""
+        return f"{self.service}.{self.index}"
+
+
 class Plan(Value, frozen=True, kw_only=True, omit_defaults=True):
     """Ordered changes. ``revision`` and ``stamp`` say what it was made from: it is void when either has moved.
 
     ``waves``: names of services in dependency order. ``prune``: kept sets that nothing will come back to.
+    ``renew``: replicas that are made again once all else is done. ``scope``: which services it is about, in words,
+    where it is not about all. ``held``: replicas that somebody holds, which nothing of this touches.
     """
 
     project: str
@@ -57,12 +70,22 @@ class Plan(Value, frozen=True, kw_only=True, omit_defaults=True):
     services: dict[str, Service]
     volumes: dict[str, Volume] = {}
     prune: tuple[SetId, ...] = ()
+    renew: tuple[Renewal, ...] = ()
+    scope: str | None = None
+    held: tuple[str, ...] = ()
+    facts: Facts | None = None
+    """What the stamp is of, so that a person can be told what has moved since."""
     policy: Policy | None = None
     """How the project is looked after once this has been carried out; None: as before."""
 
     @property
     def is_empty(self) -> bool:
         """Nothing has to change."""
+        return not self.renew and self.is_settled
+
+    @property
+    def is_settled(self) -> bool:
+        """No set has to change, though single replicas may be made again."""
         return not self.prune and all(change.kind == "keep" for change in self.changes)
 
     def change(self, service: str) -> Change | None:
@@ -107,6 +130,8 @@ def make(
         release=release.digest,
         revision=revision,
         stamp=observation.stamp,
+        facts=observation.facts,
+        held=tuple(sorted(hold.name for hold in observation.holds)),
         changes=(*changes, *gone),
         waves=waves,
         services={name: entry.service for name, entry in release.services.items()},
@@ -188,39 +213,8 @@ def _reasons(old: SetSpec, new: SetSpec) -> tuple[str, ...]:
         lines.append(f"image {_short(old.image)} -> {_short(new.image)}")
     if old.replicas != new.replicas:
         lines.append(f"replicas {old.replicas} -> {new.replicas}")
-    before, after = (msgspec.json.decode(canonical_json(_what_counts(spec.service))) for spec in (old, new))
-    for field in sorted(before.keys() | after.keys()):
-        if field == "deploy":
-            before_deploy = {k: v for k, v in before.get(field, {}).items() if k != "replicas"}
-            after_deploy = {k: v for k, v in after.get(field, {}).items() if k != "replicas"}
-            lines.extend(_difference("deploy", before_deploy, after_deploy))
-        elif field not in {"image", "depends_on"}:
-            lines.extend(_difference(field, before.get(field), after.get(field)))
+    lines += [change.line for change in differences(old.service, new.service)]
     return tuple(lines) or ("made again from scratch",)
-
-
-def _what_counts(service: Service) -> Service:
-    # how a set is proven is no difference between two sets
-    return msgspec.structs.replace(service, x_bennu=service.x_bennu.without_proof())
-
-
-def _difference(path: str, before: object, after: object) -> list[str]:
-    if before == after:
-        return []
-    if isinstance(before, dict) and isinstance(after, dict):
-        return [
-            line
-            for key in sorted(before.keys() | after.keys())
-            for line in _difference(f"{path}.{key}", before.get(key), after.get(key))
-        ]
-    if path.startswith("environment."):  # values of variables may be secrets
-        verb = "added" if before is None else "removed" if after is None else "changed"
-        return [f"{path} {verb}"]
-    return [f"{path} {_shown(before)} -> {_shown(after)}"]
-
-
-def _shown(value: object) -> str:
-    return "(unset)" if value is None else msgspec.json.encode(value).decode()
 
 
 def _short(digest: Digest) -> str:

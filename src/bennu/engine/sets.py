@@ -143,6 +143,34 @@ class HoldObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
         return self.traffic in {"in", "leaving"} and not self.in_set
 
 
+class Facts(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """What a plan stands on: the sets by name with the numbers of their replicas, and which of them are active."""
+
+    active: dict[str, SetId] = {}
+    sets: dict[SetId, tuple[int, ...]] = {}
+
+    @property
+    def stamp(self) -> Digest:
+        """The digest of them."""
+        return digest_of(msgspec.json.encode(self, order="deterministic"))
+
+    def moved_to(self, now: Facts) -> tuple[str, ...]:
+        """What is different ``now``, one phrase each, for people."""
+        lines = [
+            f"the active set of {service} is {now.active.get(service, 'none')} and no longer {name}"
+            for service, name in sorted(self.active.items())
+            if now.active.get(service) != name
+        ]
+        lines += [f"{service} has come into service" for service in sorted(now.active.keys() - self.active.keys())]
+        lines += [f"set {name} is gone" for name in sorted(self.sets.keys() - now.sets.keys())]
+        lines += [f"set {name} has come" for name in sorted(now.sets.keys() - self.sets.keys())]
+        for name in sorted(self.sets.keys() & now.sets.keys()):
+            before, after = set(self.sets[name]), set(now.sets[name])
+            lines += [f"replica {index} of set {name} is gone" for index in sorted(before - after)]
+            lines += [f"replica {index} of set {name} has come" for index in sorted(after - before)]
+        return tuple(lines)
+
+
 class Observation(Value, frozen=True, kw_only=True, omit_defaults=True):
     """A project as it is.
 
@@ -158,12 +186,14 @@ class Observation(Value, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def stamp(self) -> Digest:
-        """What a saved plan is bound to: the sets, how many replicas they have, and which of them are active."""
-        facts = {
-            "active": self.active,
-            "sets": {name: [replica.index for replica in found.replicas] for name, found in self.sets.items()},
-        }
-        return digest_of(msgspec.json.encode(facts, order="deterministic"))
+        """What a plan is bound to: the digest of ``facts``."""
+        return self.facts.stamp
+
+    @property
+    def facts(self) -> Facts:
+        """What a plan stands on."""
+        sets = {name: tuple(replica.index for replica in found.replicas) for name, found in self.sets.items()}
+        return Facts(active=dict(self.active), sets=sets)
 
     def active_set(self, service: str) -> SetObservation | None:
         """The active set of a service, or None if it has none."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bennu.deploy import plan as planning
 from bennu.deploy.plan import Plan
-from bennu.deploy.plan_text import render, summary
 from bennu.deploy.release import Release, decode, encode
 from bennu.engine.sets import Observation
-from tests.unit.deploy.fleets import PROJECT, image, observation, release, seen, service, shop
+from tests.unit.deploy.fleets import PROJECT, observation, release, seen, service, shop
 
 NOTHING = Observation(project=PROJECT)
 
@@ -156,88 +154,3 @@ def test_nothing_is_left_to_do_after_any_plan(before: dict, after: dict):
     assert {c.service for c in plan.changes} == old.services.keys() | new.services.keys()
     assert make(new, running(new)).is_empty
     assert sorted(name for wave in plan.waves for name in wave) == sorted(new.services)
-
-
-# how it reads
-
-MARKS = {
-    image(f"{name} {version}").rpartition(":")[2][:12]: f"{name}-{version}"
-    for name in ("web", "db")
-    for version in "12"
-}
-
-
-def text(plan: Plan) -> str:
-    """The plan's text with names in the place of digests."""
-    whole = "\n".join(render(plan))
-    for change in plan.changes:
-        for word, spec in (("OLD", change.old), ("NEW", change.new)):
-            if spec is not None:
-                whole = whole.replace(spec.id, f"{word} {change.service}")
-    for digest, name in MARKS.items():
-        whole = whole.replace(digest, name)
-    return whole.replace(plan.release.rpartition(":")[2][:12], "RELEASE")
-
-
-def test_the_text_of_an_empty_plan():
-    assert text(make(shop(), running(shop()))) == "Project shop: no changes. What runs is what the fleet file says."
-
-
-def test_the_text_of_a_first_plan():
-    assert text(make(shop(), NOTHING)) == (
-        "Project shop, release RELEASE\n"
-        "\n"
-        "  + db: create 1 replica of db as set NEW db\n"
-        "  + web: create 2 replicas of web as set NEW web\n"
-        "\n"
-        "Plan: 2 to create."
-    )
-
-
-def test_the_text_of_changes():
-    kept = [seen(shop("0").spec("web"))]
-    old = shop(replicas=3)
-    found = observation(seen(old.spec("db")), seen(old.spec("web")), kept=kept)
-    plan = make(shop("2", db="2"), found)
-    assert text(plan) == (
-        "Project shop, release RELEASE\n"
-        "\n"
-        "+/- db: replace by 1 replica of db as set NEW db, stop-first; OLD db is kept\n"
-        "      image db-1 -> db-2\n"
-        "      the sets share a volume that they write: the old one stops before the new one starts,\n"
-        "      so the service does not answer until the new set is ready\n"
-        "-/+ web: replace by 2 replicas of web as set NEW web, start-first; OLD web is kept\n"
-        "      image web-1 -> web-2\n"
-        "      replicas 3 -> 2\n"
-        f"  - kept sets that nothing comes back to: {kept[0].id}\n"
-        "\n"
-        "Plan: 2 to replace, 1 kept set to remove."
-    )
-
-
-def test_the_text_of_removals_repairs_and_returns():
-    full = release(service("web"), service("api"), service("db"))
-    found = observation(
-        seen(full.spec("web"), there=[]), seen(full.spec("api")), seen(release(service("db"), version="2").spec("db")),
-        kept=[seen(full.spec("db"))],
-    )  # fmt: skip
-    assert text(make(release(service("web"), service("db")), found)) == (
-        "Project shop, release RELEASE\n"
-        "\n"
-        "  ~ web: start what is missing of set OLD web\n"
-        "      replicas are missing\n"
-        "-/+ db: return to 1 replica of db as set NEW db, start-first; OLD db is kept\n"
-        "      image db-2 -> db-1\n"
-        "  - api: remove set OLD api (1 replica); it is no longer in the fleet file\n"
-        "\n"
-        "Plan: 1 to replace, 1 to repair, 1 to remove."
-    )
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_the_summary_counts(count: int):
-    kept = [seen(shop(f"old {n}").spec("web")) for n in range(count)]
-    found = observation(seen(shop().spec("db")), seen(shop().spec("web")), kept=kept)
-    assert (
-        summary(make(shop(), found)) == f"Plan: 2 unchanged, {count} kept {'set' if count == 1 else 'sets'} to remove."
-    )
