@@ -28,7 +28,9 @@ from bennu.engine.actions import (
     Receipt,
     RemoveProject,
     RemoveSet,
+    RemoveStray,
     RenewReplica,
+    RenewSurroundings,
     StartSet,
     StopSet,
     TryCanaries,
@@ -45,6 +47,7 @@ from bennu.engine.sets import (
     SetObservation,
     SetSpec,
 )
+from bennu.engine.survey import Facts, Survey
 from bennu.errors import Conflict, Failed, NotFound, Unsupported
 
 Behaviour = Literal["good", "sick", "crash", "done", "ill"]
@@ -131,6 +134,22 @@ class MemoryEngine:
                 ),
             )
 
+    def survey(self, project: str, *, deep: bool = False) -> Survey:
+        del deep
+        with self._lock:
+            found = self.deployed.get(project, Deployed())
+            facts = [
+                Facts(
+                    kind="replica",
+                    subject=service,
+                    want={f"{service}.{index}": "a replica" for index, _ in self._all(found.sets[name])},
+                    have={f"{service}.{index}": "a replica" for index in found.sets[name].replicas},
+                )
+                for service, name in sorted(found.active.items())
+                if not found.sets[name].stopped
+            ]
+            return Survey(project=project, taken=self._clock(), facts=tuple(facts), active=dict(found.active))
+
     def execute(self, action: Action, report: Report, cancel: threading.Event) -> Receipt:
         with self._lock:
             self.done.append(action)
@@ -161,7 +180,10 @@ class MemoryEngine:
                     self._take_away(action)
         return Receipt(summary="done")
 
-    def _take_away(self, action: Deactivate | FreezeSet | StopSet | RemoveSet | RemoveProject) -> None:
+    def _take_away(
+        self,
+        action: Deactivate | FreezeSet | StopSet | RemoveSet | RemoveProject | RenewSurroundings | RemoveStray,
+    ) -> None:
         match action:
             case FreezeSet():
                 self._freeze(action.set)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bennu.compose.extension import HookEvent
     from bennu.deploy.apply import Deployer
     from bennu.deploy.drills import Drills
+    from bennu.deploy.drift_looks import Drifts, DriftWatch
+    from bennu.deploy.drift_records import Look
     from bennu.deploy.errands import Chore
     from bennu.deploy.history import History
     from bennu.deploy.images import MakeImages, Wanted
@@ -405,6 +407,7 @@ class Fleet(Runtime):
             Deliveries(self.outbox, environ, say),
             Upkeep(self.engine, self.history, self.drills, self._begin_reprovisioning),
             Tidies(self.history, self.tidying, say),
+            self._drift_watch(say),
         ]
 
     def _begin_reprovisioning(self, project: str, service: str, rebuild: bool) -> Popen[bytes]:
@@ -417,6 +420,28 @@ class Fleet(Runtime):
         words = ["reprovision", "--scheduled", "--yes", "-p", project, *(["--rebuild"] if rebuild else []), service]
         argv = [sys.executable, "-m", "bennu", "--root", str(self.settings.root), *words]
         return process.spawn(argv, stdout=None, stderr=None, cwd=Path("/"))
+
+    @cached_property
+    def drifts(self) -> Drifts:
+        """What looks for drift, and remembers it."""
+        from bennu.deploy import agent
+        from bennu.deploy.drift_looks import Drifts
+        from bennu.deploy.drift_records import DriftRecords
+
+        records = DriftRecords(self.database)
+        return Drifts(self.engine, self.history, records, lambda: agent.running(self.settings) is not None)
+
+    def _drift_watch(self, say: Callable[[str], None]) -> DriftWatch:
+        """The agent's looks; what they find is told to hooks."""
+        from bennu.deploy.drift_looks import DriftWatch
+        from bennu.deploy.drift_news import told
+
+        def found(whole: Look, news: Look) -> None:
+            event = told(whole, news)
+            say(f"{whole.project}: {event.reason}")
+            self.notify(whole.project, "drift_found", reason=event.reason, key=event.key, detail=event.detail)
+
+        return DriftWatch(self.drifts, self.history, say, found)
 
     def notify(
         self, project: str, event: HookEvent, *, reason: str, key: object, services: tuple[str, ...] = (),

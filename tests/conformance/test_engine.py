@@ -278,7 +278,10 @@ def test_one_replica_is_made_again(world):
     assert after.sets[spec.id].is_ready
     assert world.fetch("web") == "1"
     world.lose("web", 1)
+    (missing,) = [facts for facts in world.engine.survey(PROJECT).facts if facts.kind == "replica"]
+    assert (missing.subject, missing.want.keys() - missing.have.keys()) == ("web", {"web.1"})
     world.do(RenewReplica(set=spec.id, index=1))  # what is gone is made as well
+    assert [facts for facts in world.engine.survey(PROJECT).facts if facts.want != facts.have] == []
     assert world.observe().sets[spec.id].is_ready
     with pytest.raises(NotFound, match="no replica 3"):
         world.do(RenewReplica(set=spec.id, index=3))

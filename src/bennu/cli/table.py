@@ -38,6 +38,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("rollback", "Put an earlier revision back into service"),
         Row("reprovision", "Make services again from scratch"),
         Row("status", "Show a project: sets, replicas, health, revision"),
+        Row("drift", "Show what is not as it was made"),
         Row("releases", "List the revisions of a project"),
         Row("down", "Stop and remove a project"),
         Row("config", "Check the Compose file and print it resolved"),

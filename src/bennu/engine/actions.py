@@ -159,6 +159,24 @@ class FreezeSet(Value, frozen=True, kw_only=True, tag=True):
     set: SetId
 
 
+class RenewSurroundings(Value, frozen=True, kw_only=True, tag=True):
+    """Make what is around a project's replicas anew from what is recorded: the switch's process, its map and servers,
+    the network's rules and addresses. No connection is cut; what others have put there is taken away.
+    """
+
+    project: str
+
+
+class RemoveStray(Value, frozen=True, kw_only=True, tag=True):
+    """Remove a container, by its name, that is in a project or in its network and is no replica of it.
+
+    ``Conflict`` for a replica, a held one too; no error if gone.
+    """
+
+    project: str
+    container: str
+
+
 class StopSet(Value, frozen=True, kw_only=True, tag=True):
     """Send the stop signal to every replica, wait its stop timeout, then kill. The replicas can be started again.
 
@@ -225,6 +243,8 @@ Action = (
     | RenewReplica
     | TryCanaries
     | FreezeSet
+    | RenewSurroundings
+    | RemoveStray
     | StopSet
     | RemoveSet
     | RemoveProject

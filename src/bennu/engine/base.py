@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 from bennu.compose.struct import Value
 from bennu.engine.actions import Action, Receipt
 from bennu.engine.sets import Observation, SetId
+from bennu.engine.survey import Survey
 from bennu.host.mounts import Mount
 
 
@@ -71,6 +72,13 @@ class Engine(Protocol):
 
     def observe(self, project: str) -> Observation:
         """The project as it is now, from the platform itself; empty if it is not there. Changes nothing."""
+        ...
+
+    def survey(self, project: str, *, deep: bool = False) -> Survey:
+        """The project, looked at closely: what should be and what is, inside the replicas and around them.
+
+        Changes nothing. ``deep`` reads the content of the images too, by digest. Costs some milliseconds a replica.
+        """
         ...
 
     def execute(self, action: Action, report: Report, cancel: threading.Event) -> Receipt:

@@ -215,3 +215,55 @@ def _removed(group: Path) -> bool:
             raise
         return False
     return True
+
+
+_SETTINGS: Final = {
+    "v1": (
+        ("memory", "memory/memory.limit_in_bytes"), ("memory and swap", "memory/memory.memsw.limit_in_bytes"),
+        ("cpu quota", "cpu/cpu.cfs_quota_us"), ("cpu period", "cpu/cpu.cfs_period_us"),
+        ("cpu shares", "cpu/cpu.shares"), ("pids", "pids/pids.max"), ("devices", "devices/devices.list"),
+        ("cpus", "cpuset/cpuset.cpus"), ("memory nodes", "cpuset/cpuset.mems"),
+    ),
+    "v2": (
+        ("memory", "memory.max"), ("memory high", "memory.high"), ("swap", "memory.swap.max"), ("cpu", "cpu.max"),
+        ("cpu weight", "cpu.weight"), ("pids", "pids.max"), ("cpus", "cpuset.cpus"), ("memory nodes", "cpuset.mems"),
+        ("io", "io.max"),
+    ),
+}  # fmt: skip
+
+
+def settings(name: str) -> dict[str, str]:
+    """What a group is limited to, by names for people; what this host has no controller for is left out.
+
+    The same names on both versions where they mean the same: ``memory`` and ``pids`` (numbers, or ``max``), ``cpu`` as
+    quota and period.
+    """
+    found: dict[str, str] = {}
+    top = hierarchies()[0] if version() == "v2" else MOUNT
+    for label, file in _SETTINGS[version()]:
+        controller, _, leaf = file.rpartition("/")
+        with suppress(OSError):
+            text = (top / controller / name / leaf).read_text(encoding="ascii")
+            found[label] = " ".join(text.split())
+    if version() == "v1":
+        quota, period = found.pop("cpu quota", None), found.pop("cpu period", None)
+        if quota is not None and period is not None:
+            found["cpu"] = f"{'max' if quota == '-1' else quota} {period}"
+        for label in ("memory", "memory and swap"):
+            if int(found.get(label, 0)) > 1 << 60:  # "no limit", in whole pages
+                found[label] = "max"
+    return found
+
+
+def elsewhere(pid: int, name: str) -> tuple[str, ...]:
+    """The groups that a process is in other than ``name`` and those below it, in hierarchies that count."""
+    found = []
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii", errors="replace").splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0" and version() == "v1":
+                continue
+            own = f"{parent()}/{name}"
+            if path != own and not path.startswith(f"{own}/"):
+                found.append(f"{controllers}:{path}" if controllers else path)
+    return tuple(found)

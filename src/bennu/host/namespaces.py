@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -51,6 +51,31 @@ def in_namespace(path: Path, kind: int, function: Callable[[], T]) -> T:
         return function()
 
     return _in_thread(enter)
+
+
+def visiting(pids: Iterable[int], function: Callable[[int], T]) -> dict[int, T]:
+    """Call ``function`` for each process in the network, IPC and UTS namespaces that it is in; the results by pid.
+
+    One thread visits one after the other. A process that has ended is left out.
+    """
+
+    def visit() -> dict[int, T]:
+        found = {}
+        for pid in pids:
+            try:
+                fd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            try:
+                syscalls.setns(fd, syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS)
+            except ProcessLookupError:
+                continue
+            finally:
+                os.close(fd)
+            found[pid] = function(pid)
+        return found
+
+    return _in_thread(visit)
 
 
 def in_new_network(function: Callable[[], T]) -> T:

@@ -18,10 +18,13 @@ _ERROR, _DONE = 2, 3
 
 
 class Netlink:
-    """A netlink socket of the calling thread's network namespace. ``OSError`` with the kernel's errno."""
+    """A netlink socket of the calling thread's network namespace. ``OSError`` with the kernel's errno.
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    ``protocol``: rtnetlink's, or another one's that cuts its messages alike.
+    """
+
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.bind((0, 0))
         self._sequence = 0
 
@@ -48,6 +51,9 @@ class Netlink:
             for answer, payload in self._messages():
                 if answer == _DONE:
                     return
+                if answer == _ERROR:
+                    code = -struct.unpack_from("=i", payload)[0]
+                    raise OSError(code, os.strerror(code))
                 yield payload
 
     def _send(self, kind: int, body: bytes, flags: int) -> None:

@@ -154,17 +154,26 @@ def add_address(name: str, address: IPv4Address) -> None:
         netlink.request(_NEWADDR, body, CREATE | EXCLUSIVE)
 
 
-def remove_address(name: str, address: IPv4Address) -> None:
-    """Take such an address away. Not an error if it, or the interface, is not there."""
+def remove_address(name: str, address: IPv4Address | IPv4Interface) -> None:
+    """Take an address away, one of the host alone unless it has a prefix. Not an error if it, or the interface, is not
+    there.
+    """
     absent = (errno.EADDRNOTAVAIL, errno.ENODEV)
     with _translated(f"address {str(address)!r} on {name!r}"), Netlink() as netlink, _allowing(*absent):
-        netlink.request(_DELADDR, _address(_index(name), IPv4Interface((address, 32))))
+        whole = address if isinstance(address, IPv4Interface) else IPv4Interface((address, 32))
+        netlink.request(_DELADDR, _address(_index(name), whole))
 
 
 def delete_link(name: str) -> None:
     """Delete an interface. Not an error if it is not there."""
     with _translated(f"interface {name!r}"), Netlink() as netlink, _allowing(errno.ENODEV):
         netlink.request(_DELLINK, _link(_index(name)))
+
+
+def release_port(name: str) -> None:
+    """Take an interface out of the bridge that it is a port of. Not an error if it is not there."""
+    with _translated(f"interface {name!r}"), Netlink() as netlink, _allowing(errno.ENODEV):
+        netlink.request(_NEWLINK, _link(_index(name)) + number(_LINK_MASTER, 0))
 
 
 def create_netns(path: Path) -> None:

@@ -33,6 +33,8 @@ from bennu.runtime.spec import Process, oci_process
 from bennu.runtime.status import EXIT_FILE_SECONDS, LOST_STATUS, Status
 
 TIMED_OUT: Final = 124
+PROBE: Final = "probe"
+"""What the directory of an exec that bennu itself asks for (``collect``) begins with: it is nobody's intrusion."""
 
 
 class Exec(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +58,7 @@ class Collected(msgspec.Struct, frozen=True):
 
 @contextmanager
 def _prepared(
-    containers: Containers, record: Record, wanted: Exec, *, keep: bool = False
+    containers: Containers, record: Record, wanted: Exec, *, keep: bool = False, prefix: str = "exec"
 ) -> Iterator[tuple[Place, Path]]:
     """A directory with ``process.json`` for one exec. ``Conflict`` where the container does not run.
 
@@ -68,7 +70,7 @@ def _prepared(
         raise Conflict(f"container {record.name!r} is {status.state}, not running", f"`bennu start {record.name}`")
     place = containers.place(record)
     _sweep(place)
-    directory = place.bundle / f"exec-{os.urandom(8).hex()}"
+    directory = place.bundle / f"{prefix}-{os.urandom(8).hex()}"
     directory.mkdir(mode=0o700)
     try:
         document = oci_process(_process(record, wanted, status))
@@ -137,7 +139,7 @@ def collect(
 ) -> Collected:
     """Run it and keep the end of its output. Status 124 when the time is up: then it and its children are killed."""
     runtime = oci_runtime.find(containers.settings)
-    with _prepared(containers, record, wanted) as (_, directory):
+    with _prepared(containers, record, wanted, prefix=PROBE) as (_, directory):
         argv = [*_argv(runtime, record, directory)]
         argv[-1:-1] = ["--pid-file", str(directory / "pid")]
 

@@ -152,6 +152,13 @@ class Networks:
         rows = self._database.query("SELECT DISTINCT owner FROM network_addresses WHERE kind = 'container'")
         return frozenset(row["owner"] for row in rows)
 
+    def owners_in(self, name: str) -> dict[str, IPv4Address]:
+        """The ids of the containers that are attached to a network, with their addresses there."""
+        rows = self._database.query(
+            "SELECT owner, address FROM network_addresses WHERE network = ? AND kind = 'container'", (name,)
+        )
+        return {row["owner"]: IPv4Address(row["address"]) for row in rows}
+
     def service_address(self, name: str, service: str) -> str:
         """The stable address of a service in a network: the host answers it, for the switch. Idempotent."""
         found = self._known(name)

@@ -20,7 +20,7 @@ from bennu.errors import BennuError, Conflict, Invalid, Unavailable
 from bennu.host import cgroups, process
 from bennu.host.files import directory, make_directories_in_root, read_in_root, remove_tree, write_atomic
 from bennu.host.mounts import Overlay, attach
-from bennu.runtime import conmon, etc_files, oci_runtime, resolve, seccomp, users
+from bennu.runtime import conmon, etc_files, interior, oci_runtime, resolve, seccomp, users
 from bennu.runtime.oci_runtime import OciRuntime
 from bennu.runtime.options import SHARED_NETWORK
 from bennu.runtime.places import Place
@@ -131,7 +131,8 @@ class _Start(msgspec.Struct, frozen=True):
     def run(self) -> None:
         self._mount()
         self._write_bundle()
-        conmon.spawn(self._monitor(), self.place.conmon_cgroup)
+        pid = conmon.spawn(self._monitor(), self.place.conmon_cgroup)
+        interior.take(self.place, pid)
         if self.before_start is not None:
             self.before_start(self.place)
         restarts = 0 if self.before is None else self.before.restarts + 1

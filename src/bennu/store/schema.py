@@ -354,6 +354,34 @@ CREATE TABLE pushed_images (        -- registry.sent: what images are called whe
 ) STRICT, WITHOUT ROWID;
 """
 
+_DRIFT: Final = """
+CREATE TABLE layer_inventories (    -- engine.embedded.surveyed_store: what stat said of a layer's files
+    snapshot TEXT PRIMARY KEY REFERENCES snapshots (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,           -- of the body, not compressed
+    body BLOB NOT NULL,             -- compressed MessagePack: host.listing.Item of each
+    recorded REAL NOT NULL
+) STRICT;
+CREATE TABLE drift_findings (       -- deploy.drift_records, as those below
+    project TEXT NOT NULL,
+    id TEXT NOT NULL,               -- digest of what, where and which
+    first_seen REAL NOT NULL,
+    last_seen REAL NOT NULL,
+    body TEXT NOT NULL,             -- JSON: deploy.drift.Drift
+    PRIMARY KEY (project, id)
+) STRICT;
+CREATE TABLE drift_looks (          -- the last look at each project
+    project TEXT PRIMARY KEY,
+    taken REAL NOT NULL,
+    notes TEXT NOT NULL             -- JSON
+) STRICT;
+CREATE TABLE drift_baselines (      -- what the host and the images' names were like when a revision was looked at first
+    project TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    body TEXT NOT NULL,             -- JSON: deploy.drift_records.Baseline
+    recorded REAL NOT NULL
+) STRICT;
+"""
+
 MIGRATIONS: Final[tuple[str, ...]] = (
     _STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,
     _STOPPED_SETS,
@@ -364,4 +392,5 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _HOOKS,
     _DRILLS,
     _TRANSFERS,
+    _DRIFT,
 )

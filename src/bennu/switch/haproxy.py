@@ -90,6 +90,16 @@ class Processes:
         for number in set(self._numbers()) - running:
             self._forget(number)
 
+    def texts(self, generation: Generation, state: SwitchState) -> tuple[str, str]:
+        """A generation's configuration as it would be written for the state, and as it is on the disk."""
+        head = f"{_SHAPE}{self.wanted_shape(state)}\n"
+        wanted = head + config_text(state, self._places(generation.number))
+        try:
+            there = (self._directory / f"{generation.number}.cfg").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            there = ""
+        return wanted, there
+
     def wanted_shape(self, state: SwitchState) -> str:
         """The shape of a process that can do what the state says."""
         return shape(state, self._places(0))

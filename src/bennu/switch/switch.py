@@ -20,9 +20,10 @@ import msgspec
 from bennu.config import Settings
 from bennu.errors import Corrupt, Unavailable
 from bennu.host import files, locks, nftables
-from bennu.switch import datagrams, drain, model
+from bennu.switch import datagrams, drain, looking, model
 from bennu.switch.config import streams, table_name
 from bennu.switch.haproxy import Generation, Processes
+from bennu.switch.looking import SwitchLook
 from bennu.switch.meter import Count, Reading, counts
 from bennu.switch.model import Canary, Frontend, Server, SwitchState
 from bennu.switch.running import backends_of, corrections
@@ -210,6 +211,14 @@ class Switch:
                 reading |= counts(generation.pid, generation.control.counters(), generation.control.times(tables))
         return reading
 
+    def look(self) -> SwitchLook:
+        """The committed switch and the newest process that should be it, looked at closely. Changes nothing."""
+        return looking.look(self.state(), self._processes)
+
+    def datagram_table(self) -> tuple[str, str]:
+        """The name of the table for UDP ports, and the script that makes it what the committed switch says."""
+        return self._table, datagrams.ruleset(self._table, self.state())
+
     def pids(self) -> tuple[int, ...]:
         """HAProxy's processes, the newest first."""
         return tuple(generation.pid for generation in self._processes.alive())
@@ -226,6 +235,19 @@ class Switch:
         expected = 1 if streams(self.state()) else 0
         if len(self._processes.alive()) != expected:
             self.reconcile()
+
+    def renew(self) -> None:
+        """Put a new HAProxy process, made of what the disk says alone, in the place of the one that runs.
+
+        No connection is refused or cut: it takes over the listening sockets, and the old one finishes what it has.
+        """
+        with self._locked():
+            state = self.state()
+            if streams(state):
+                generations = self._processes.alive()
+                self._processes.start(state, generations[0] if generations else None)
+            self._steer(state)
+            self._translate(state, state)
 
     def remove(self) -> None:
         """End the switch with all its connections, and forget everything about it. Idempotent."""

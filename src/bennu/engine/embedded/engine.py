@@ -22,7 +22,9 @@ from bennu.engine.actions import (
     Receipt,
     RemoveProject,
     RemoveSet,
+    RemoveStray,
     RenewReplica,
+    RenewSurroundings,
     StartSet,
     StopSet,
     TryCanaries,
@@ -36,9 +38,12 @@ from bennu.engine.embedded.proving import Proving
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.renewing import Renewing
 from bennu.engine.embedded.replicas import Replicas, network_name
+from bennu.engine.embedded.surroundings import Surroundings
+from bennu.engine.embedded.surveying import Surveying
 from bennu.engine.embedded.tending import Tending
 from bennu.engine.embedded.traffic import Traffic
 from bennu.engine.sets import Observation, SetId, SetSpec
+from bennu.engine.survey import Survey
 from bennu.errors import Conflict, NotFound
 from bennu.host import files
 from bennu.runtime import logs
@@ -79,6 +84,15 @@ class EmbeddedEngine:
         self._renewing = Renewing(self._replicas, self.records, self._traffic, self._proving)
         self._holding = Holding(self._replicas, self.records, self._traffic, self._proving, self._look)
         self._tending = Tending(self._replicas, self.records, self._traffic, images, self._look, holding=self._holding)
+        self._surveying = Surveying(
+            settings,
+            database,
+            containers=containers,
+            images=images,
+            records=self.records,
+            replicas=self._replicas,
+            traffic=self._traffic,
+        )
         self._reconciled = 0.0
 
     def capabilities(self) -> Capabilities:
@@ -93,6 +107,10 @@ class EmbeddedEngine:
         """The project as it is now."""
         switch = self._traffic.switch(project)
         return observation.observe(self._containers, self._networks, self.records, project, switch)
+
+    def survey(self, project: str, *, deep: bool = False) -> Survey:
+        """The project, looked at closely."""
+        return self._surveying.survey(project, deep=deep)
 
     def _look(self, project: str) -> Observation:
         return observation.observe(self._containers, self._networks, self.records, project)
@@ -125,6 +143,10 @@ class EmbeddedEngine:
             return self._renewing.execute(action, self._spec(action.set), report, cancel)
         return self._holding.execute(action, report, cancel)
 
+    def _execute_around(self, action: RenewSurroundings | RemoveStray) -> Receipt:
+        """The actions that mend what is around replicas."""
+        return Surroundings(self._settings, self.records, self._containers, self._traffic).execute(action)
+
     def _execute_quick(self, action: Prepare | Propose | Activate | Deactivate) -> Receipt:
         """The actions that have nothing to wait for."""
         match action:
@@ -137,7 +159,9 @@ class EmbeddedEngine:
             case Deactivate():
                 return self._deactivate(action)
 
-    def _take_away(self, action: FreezeSet | StopSet | RemoveSet | RemoveProject, report: Report) -> Receipt:
+    def _take_away(
+        self, action: FreezeSet | StopSet | RemoveSet | RemoveProject | RenewSurroundings | RemoveStray, report: Report
+    ) -> Receipt:
         """The actions that have nothing to wait for but what a replica takes to stop."""
         match action:
             case FreezeSet():
@@ -148,6 +172,8 @@ class EmbeddedEngine:
                 return self._remove(action.set)
             case RemoveProject():
                 return self._remove_project(action, report)
+            case RenewSurroundings() | RemoveStray():
+                return self._execute_around(action)
 
     def tend(self, project: str, now: float) -> float:
         """Do what is due; the seconds until next time."""

@@ -218,6 +218,16 @@ class Replicas:
 
     def write_hosts(self, spec: SetSpec) -> None:
         """Write the hosts file that a set's replicas share: services at their stable addresses, and the replicas."""
+        path = self.hosts_path(spec)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = self.hosts_text(spec)
+        if not path.exists():
+            files.write_atomic(path, text, durable=False)
+        elif path.read_bytes().rstrip() != text.rstrip():
+            _overwrite(path, text)
+
+    def hosts_text(self, spec: SetSpec) -> bytes:
+        """What that file should say now."""
         network = self._networks.get(network_name(spec.project))
         known = self._networks.service_addresses(network_name(spec.project))
         extra: dict[str, tuple[str, ...]] = {name: (address,) for name, address in sorted(known.items())}
@@ -228,13 +238,7 @@ class Replicas:
             for plug in self._networks.attachments(container.id):
                 extra.setdefault(container.record.hostname, ())
                 extra[container.record.hostname] += (plug.address,)
-        path = self.hosts_path(spec)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = hosts_text("", None, extra).encode()
-        if not path.exists():
-            files.write_atomic(path, text, durable=False)
-        elif path.read_bytes().rstrip() != text.rstrip():
-            _overwrite(path, text)
+        return hosts_text("", None, extra).encode()
 
     def hosts_path(self, spec: SetSpec) -> Path:
         """The hosts file that the replicas of a set share."""
