@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from bennu.build.storage import CacheStorage
     from bennu.compose.extension import HookEvent
     from bennu.deploy.apply import Deployer
-    from bennu.deploy.drills import Drills
     from bennu.deploy.drift_looks import Drifts, DriftWatch
     from bennu.deploy.drift_records import Look
+    from bennu.deploy.drills import Drills
     from bennu.deploy.errands import Chore
     from bennu.deploy.history import History
     from bennu.deploy.images import MakeImages, Wanted

@@ -87,7 +87,11 @@ def compute(survey: Survey, record: Record) -> tuple[Drift, ...]:
     """Every drift, in the order of the kinds and then of the subjects."""
     facts = [*survey.facts, *_recorded(survey, record)]
     common = _common(facts)
-    found = [drift for one in facts for drift in differences(one, common.get((one.kind, one.peers or ""), frozenset()))]
+    found: list[Drift] = []
+    for one in facts:
+        shared = common.get((one.kind, one.peers or ""))
+        if shared is not None or one.counts_alone:
+            found += differences(one, shared or frozenset())
     order = {kind: number for number, kind in enumerate(KINDS)}
     return tuple(sorted(found, key=lambda drift: (drift.subject, order[drift.kind], drift.field)))
 

@@ -17,7 +17,8 @@ class Facts(Value, frozen=True, kw_only=True, omit_defaults=True):
 
     ``subject`` is what people call it: ``web.2``, a service, a volume; empty where there is only one (the switch, the
     host). ``since``: when a fact became what it is, in Unix seconds, by name, where the host can tell. ``peers``: only
-    what not all of the replicas of this set have counts, since what all have is the service's own doing. ``held``: of a
+    what not all of the replicas of this set have counts, since what all have is the service's own doing; without
+    ``counts_alone`` nothing counts where there is one replica only. ``held``: of a
     held replica, whose drift is meant.
     """
 
@@ -27,6 +28,7 @@ class Facts(Value, frozen=True, kw_only=True, omit_defaults=True):
     have: dict[str, str] = {}
     since: dict[str, float] = {}
     peers: str | None = None
+    counts_alone: bool = True
     held: bool = False
 
 

@@ -26,8 +26,9 @@ class Look(NamedTuple):
     """What was read of a replica that lives. ``settled``: from when on its files are its own affair no more (Unix
     seconds): once it was ready, programs do not come into its scratch space by themselves.
 
-    ``hosts``: a digest of what its /etc/hosts should say; ``sources``: by target, whether what is mounted is what the
-    host has there; ``groups``: control groups of processes that are in others, by pid; ``intruders`` by pid.
+    ``words``: its command line; ``hosts``: a digest of what its /etc/hosts should say; ``sources``: by target, whether
+    what is mounted is what the host has there; ``groups``: control groups of processes that are in others, by pid;
+    ``intruders`` and ``guests`` by pid, with what they are and since when.
     """
 
     container: Container
@@ -37,6 +38,7 @@ class Look(NamedTuple):
     init: Task
     uids: frozenset[int]
     environment: dict[str, str] | None
+    words: tuple[str, ...]
     oom_score_adj: str
     hosts: str
     sources: dict[str, tuple[str, str]]
@@ -50,9 +52,16 @@ def facts(name: str, peers: str, want: Expected, look: Look) -> Iterator[Facts]:
     """Everything there is to say of a replica, whether it is amiss or not."""
     yield from _made(name, want, look)
     yield from _confined(name, want, look)
+    yield from _given(name, peers, want, look)
     yield from _joined(name, look)
-    yield from _inside(name, want, look)
+    yield from _inside(name, peers, want, look)
     yield from _files(name, peers, want, look)
+
+
+def _own_doing(kind: str, name: str, peers: str, want: Mapping[str, str], have: Mapping[str, str]) -> Facts:
+    """Facts that the service may have changed itself: what its replicas do not have in common counts."""
+    texts = {key: have.get(key, "taken away") for key in want.keys() | have.keys() if want.get(key) != have.get(key)}
+    return Facts(kind=kind, subject=name, have=texts, peers=peers, counts_alone=False)
 
 
 def _made(name: str, want: Expected, look: Look) -> Iterator[Facts]:
@@ -79,9 +88,6 @@ def _made(name: str, want: Expected, look: Look) -> Iterator[Facts]:
 
 def _confined(name: str, want: Expected, look: Look) -> Iterator[Facts]:
     process, init = want.process, look.init
-    if look.environment is not None:
-        have = {key: expecting.disguised(value) for key, value in look.environment.items()}
-        yield Facts(kind="environment", subject=name, want=expecting.environment(process), have=have)
     held = frozenset(process.capabilities)
     extra = {one: "held" for one in capabilities.of_mask(init.bounding | init.effective) if one not in held}
     yield Facts(kind="capability", subject=name, have=extra)
@@ -95,16 +101,32 @@ def _confined(name: str, want: Expected, look: Look) -> Iterator[Facts]:
     have_filter = "filtered" if init.seccomp == 2 else "unconfined"
     yield Facts(kind="seccomp", subject=name, want={"system calls": confined}, have={"system calls": have_filter})
     yield Facts(kind="user", subject=name, want=_identity(process.uid, process.gid), have=_own_identity(want, init))
-    yield Facts(
-        kind="oom",
-        subject=name,
-        want={"oom_score_adj": str(process.oom_score_adj)},
-        have={"oom_score_adj": look.oom_score_adj},
-    )
+
+
+def _given(name: str, peers: str, want: Expected, look: Look) -> Iterator[Facts]:
+    """What a process was started with and may change, for itself or for what it executes in its own place."""
+    process = want.process
+    if look.environment is not None:
+        wanted = expecting.environment(process)
+        have = {key: expecting.disguised(value) for key, value in look.environment.items()}
+        if look.words == process.args:
+            yield Facts(kind="environment", subject=name, want=wanted, have=have)
+        else:  # a shell that has set variables, for example
+            yield _own_doing("environment", name, peers, wanted, have)
+    oom, adjusted = str(process.oom_score_adj), look.oom_score_adj
+    if adjusted.lstrip("-").isdigit() and int(adjusted) > process.oom_score_adj:
+        yield _own_doing("oom", name, peers, {"oom_score_adj": oom}, {"oom_score_adj": adjusted})
+    else:
+        yield Facts(kind="oom", subject=name, want={"oom_score_adj": oom}, have={"oom_score_adj": adjusted})
     given = look.baseline.groups["rlimit"] if look.baseline else look.interior.groups["rlimit"]
-    yield Facts(
-        kind="rlimit", subject=name, want=expecting.rlimits(process, given), have=look.interior.groups["rlimit"]
-    )
+    limits, have = expecting.rlimits(process, given), look.interior.groups["rlimit"]
+    lowered = {key for key in limits.keys() & have.keys() if _number(have[key]) < _number(limits[key])}
+    yield Facts(kind="rlimit", subject=name, want=_but(limits, lowered), have=_but(have, lowered))
+    yield _own_doing("rlimit", name, peers, _only(limits, lowered), _only(have, lowered))
+
+
+def _number(limit: str) -> float:
+    return float(limit) if limit.isdigit() else float("inf")
 
 
 def _said(value: bool) -> str:
@@ -132,7 +154,7 @@ def _joined(name: str, look: Look) -> Iterator[Facts]:
     yield Facts(kind="control-group", subject=name, have=look.groups)
 
 
-def _inside(name: str, want: Expected, look: Look) -> Iterator[Facts]:
+def _inside(name: str, peers: str, want: Expected, look: Look) -> Iterator[Facts]:
     have, baseline = look.interior.groups, look.baseline
     given = have if baseline is None else baseline.groups
     yield Facts(
@@ -141,11 +163,19 @@ def _inside(name: str, want: Expected, look: Look) -> Iterator[Facts]:
     mounted = expecting.mounts(want.options, given["mount"])
     root = {"/": mounted["/"]} if "/" in mounted else {}
     yield Facts(kind="root", subject=name, want=root, have=_only(have["mount"], root))
-    yield Facts(kind="mount", subject=name, want=_but(mounted, root), have=_but(have["mount"], root))
+    below, there = _but(mounted, root), _but(have["mount"], root)
+    if "CAP_SYS_ADMIN" in want.process.capabilities:
+        yield _own_doing("mount", name, peers, below, there)
+    else:
+        yield Facts(kind="mount", subject=name, want=below, have=there)
     limits = expecting.limits(want.options.limits, given["limit"])
     yield Facts(kind="limit", subject=name, want=limits, have=have["limit"])
     for kind in SAME:
-        yield Facts(kind=kind, subject=name, want=given[kind], have=have[kind], since=look.interior.since.get(kind, {}))
+        if kind != "device" and "CAP_NET_ADMIN" in want.process.capabilities:
+            yield _own_doing(kind, name, peers, given[kind], have[kind])
+        else:
+            since = look.interior.since.get(kind, {})
+            yield Facts(kind=kind, subject=name, want=given[kind], have=have[kind], since=since)
     # a setting appears or goes with a module of the kernel's, for the whole host
     both = given["sysctl"].keys() & have["sysctl"].keys()
     yield Facts(kind="sysctl", subject=name, want=_only(given["sysctl"], both), have=_only(have["sysctl"], both))

@@ -216,6 +216,7 @@ class Surveying:
                 init=init,
                 uids=frozenset(task.uid for task in inside.values() if task.pid not in strange),
                 environment=tasks.environment(pid),
+                words=tasks.command_line(pid),
                 oom_score_adj=tasks.oom_score_adj(pid),
                 hosts=hosts[one.spec.id],
                 sources=_sources(pid, one.container, self._containers),
