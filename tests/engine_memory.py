@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -28,9 +28,13 @@ from bennu.engine.actions import (
     Receipt,
     RemoveProject,
     RemoveSet,
+    RemoveSnapshots,
     RemoveStray,
     RenewReplica,
     RenewSurroundings,
+    RestoreVolumes,
+    ResumeWriters,
+    SnapshotVolumes,
     StartSet,
     StopSet,
     TryCanaries,
@@ -47,8 +51,10 @@ from bennu.engine.sets import (
     SetObservation,
     SetSpec,
 )
+from bennu.engine.snapshots import VolumeChanges, VolumeCost, VolumeSnapshot
 from bennu.engine.survey import Facts, Survey
 from bennu.errors import Conflict, Failed, NotFound, Unsupported
+from tests.engine_memory_data import MemoryData
 
 Behaviour = Literal["good", "sick", "crash", "done", "ill"]
 """Serves well; runs and never answers a probe; ends with status 3 at once; ends with status 0 (a job); serves well
@@ -102,6 +108,7 @@ class MemoryEngine:
     ) -> None:
         self.behave = behave
         self.volumes: dict[str, str] = {}
+        self.data = MemoryData(self.volumes, clock)
         self.done: list[Action] = []
         self.deployed: dict[str, Deployed] = {}
         self._clock = clock
@@ -176,6 +183,8 @@ class MemoryEngine:
                     self._hold(action)
                 case EndHold():
                     self._end_hold(action)
+                case SnapshotVolumes() | ResumeWriters() | RestoreVolumes() | RemoveSnapshots():
+                    return self.data.execute(action, self._writers)
                 case _:
                     self._take_away(action)
         return Receipt(summary="done")
@@ -196,7 +205,33 @@ class MemoryEngine:
             case RemoveProject():
                 self.deployed.pop(action.project, None)
                 if action.volumes:
-                    self.volumes = {name: owner for name, owner in self.volumes.items() if owner != action.project}
+                    for name in [name for name, owner in self.volumes.items() if owner == action.project]:
+                        del self.volumes[name]
+                        self.data.forget(name)
+
+    def assess(self, volumes: Sequence[str]) -> tuple[VolumeCost, ...]:
+        there = [name for name in volumes if name in self.volumes]
+        return tuple(VolumeCost(volume=name, method="copy", files=1, size_bytes=1, seconds=0.1) for name in there)
+
+    def snapshots(self, project: str) -> tuple[VolumeSnapshot, ...]:
+        return tuple(one for one in self.data.taken.values() if one.project == project)
+
+    def changes(self, snapshot: str) -> VolumeChanges:
+        return self.data.changes(snapshot)
+
+    def _writers(self, volume: str) -> list[SetId]:
+        """The sets that run and have a volume mounted to write."""
+        return [
+            name
+            for found in self.deployed.values()
+            for name, kept in found.sets.items()
+            if any(one.state == "running" for one in kept.replicas.values())
+            and any(
+                mount.source in kept.spec.volumes and kept.spec.volumes[mount.source].name == volume
+                for mount in kept.spec.service.mounts
+                if mount.source is not None and not mount.read_only
+            )
+        ]
 
     def tend(self, project: str, now: float) -> float:
         del now

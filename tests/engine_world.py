@@ -78,6 +78,14 @@ class EngineWorld(ABC):
     def volumes(self) -> set[str]:
         """The names of all volumes."""
 
+    @abstractmethod
+    def write(self, volume: str, text: str) -> None:
+        """Write into a volume, as a replica would."""
+
+    @abstractmethod
+    def read(self, volume: str) -> str:
+        """What a volume holds."""
+
     def spec(
         self, service: str = "web", version: str = "1", replicas: int = 1, does: Behaviour = "good", **fields: object
     ) -> SetSpec:
@@ -177,6 +185,12 @@ class MemoryWorld(EngineWorld):
     def volumes(self) -> set[str]:
         return set(self.memory.volumes)
 
+    def write(self, volume: str, text: str) -> None:
+        self.memory.data.texts[volume] = text
+
+    def read(self, volume: str) -> str:
+        return self.memory.data.texts[volume]
+
 
 class EmbeddedWorld(EngineWorld):
     """Real containers behind a real switch, in a root of its own."""
@@ -216,6 +230,12 @@ class EmbeddedWorld(EngineWorld):
 
     def volumes(self) -> set[str]:
         return {volume.name for volume in self.containers.volumes.walk()}
+
+    def write(self, volume: str, text: str) -> None:
+        (self.containers.volumes.place(volume) / "_data" / "text").write_text(text)
+
+    def read(self, volume: str) -> str:
+        return (self.containers.volumes.place(volume) / "_data" / "text").read_text()
 
     def container(self, service: str, index: int, project: str = PROJECT) -> str:
         """The container of a replica of the active set."""

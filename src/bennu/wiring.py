@@ -211,7 +211,8 @@ class Store:
         """What takes space, kind by kind."""
         from bennu.store.usage import all_usage
 
-        return all_usage(self.images, self.garbage, (self._container_usage, self._volume_usage))
+        others = (self._container_usage, self._volume_usage, self._volume_snapshot_usage)
+        return all_usage(self.images, self.garbage, others)
 
     def _container_usage(self) -> Usage:
         from bennu.runtime.containers import Containers
@@ -228,6 +229,14 @@ class Store:
         volumes = Volumes(self.settings, self.database)
         used = {each.path: bool(volumes.users(each.name)) for each in volumes.walk()}
         return directory_usage("Local Volumes", used)
+
+    def _volume_snapshot_usage(self) -> Usage:
+        from bennu.runtime.volume_snapshots import VolumeSnapshots
+        from bennu.runtime.volumes import Volumes
+        from bennu.store.usage import directory_usage
+
+        snapshots = VolumeSnapshots(Volumes(self.settings, self.database), self.database)
+        return directory_usage("Volume Snapshots", {snapshots.path(one): True for one in snapshots.walk()})
 
 
 class Runtime(Store):

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from bennu.compose.extension import Canary, Expectation, Validation
-from bennu.compose.model import DependsOn, Exposed, Service, Volume
+from bennu.compose.extension import Canary, Expectation, Quiesce, Validation
+from bennu.compose.model import DependsOn, Exposed, Mount, Service, Volume
 from bennu.deploy.drift import Record, compute
 from bennu.engine.actions import (
     Activate,
@@ -18,7 +18,11 @@ from bennu.engine.actions import (
     Propose,
     RemoveProject,
     RemoveSet,
+    RemoveSnapshots,
     RenewReplica,
+    RestoreVolumes,
+    ResumeWriters,
+    SnapshotVolumes,
     StartSet,
     StopSet,
     Trial,
@@ -414,6 +418,91 @@ def test_volumes_outlive_sets(world):
     assert world.volumes() == set()
     with pytest.raises(NotFound, match="shop_data"):
         world.do(Prepare(project=PROJECT, services={}, volumes={"data": Volume(name="shop_data", external=True)}))
+
+
+DATA = {"data": Volume(name="shop_data")}
+MOUNT = (Mount(type="volume", source="data", target="/data"),)
+
+
+def snapshot(revision: int, **fields) -> SnapshotVolumes:
+    return SnapshotVolumes(project=PROJECT, revision=revision, rollout=revision + 1, volumes=("shop_data",), **fields)
+
+
+def restore(step, revision: int, snapshot_id: str) -> RestoreVolumes:
+    snapshots = {"shop_data": snapshot_id}
+    return RestoreVolumes(project=PROJECT, revision=revision, rollout=revision + 1, snapshots=snapshots, step=step)
+
+
+def test_a_snapshot_of_who_writes(world):
+    spec = world.spec(volumes=DATA, mounts=MOUNT, replicas=2)
+    world.deploy(spec)
+    assert world.engine.snapshots(PROJECT) == ()
+    world.write("shop_data", "first")
+    (cost,) = world.engine.assess(["shop_data", "nobody"])
+    assert (cost.volume, cost.seconds > 0) == ("shop_data", True)
+    world.do(snapshot(1, ahead=True))
+    assert world.engine.snapshots(PROJECT) == ()
+    world.write("shop_data", "second")
+    for _ in range(2):
+        world.do(snapshot(1))
+    (taken,) = world.engine.snapshots(PROJECT)
+    assert (taken.revision, taken.rollout, taken.volume, taken.consistency) == (1, 2, "shop_data", "paused")
+    assert world.states(spec.id) == ["running"] * 2
+    assert world.engine.changes(taken.id).lost == 0
+    world.write("shop_data", "third!")
+    assert world.engine.changes(taken.id).lost == 1
+    world.do(snapshot(2, quiesce={"web": Quiesce(command=("true",), resume=("true",))}))
+    assert [one.consistency for one in world.engine.snapshots(PROJECT)] == ["paused", "quiesced"]
+    world.do(StopSet(set=spec.id))
+    world.do(snapshot(3))
+    assert [one.consistency for one in world.engine.snapshots(PROJECT)][-1] == "stopped"
+    world.do(ResumeWriters(project=PROJECT))
+    for _ in range(2):
+        world.do(RemoveSnapshots(project=PROJECT, snapshots=(taken.id,)))
+    assert [one.revision for one in world.engine.snapshots(PROJECT)] == [2, 3]
+    with pytest.raises(NotFound, match=taken.id):
+        world.engine.changes(taken.id)
+    world.do(RemoveSnapshots(project=PROJECT, rollout=3))
+    assert [one.revision for one in world.engine.snapshots(PROJECT)] == [2, 3]
+    world.do(RemoveSnapshots(project=PROJECT, rollout=3, taken=True))
+    assert [one.revision for one in world.engine.snapshots(PROJECT)] == [3]
+    with pytest.raises(NotFound, match="shop_nothing"):
+        world.do(SnapshotVolumes(project=PROJECT, revision=1, rollout=2, volumes=("shop_nothing",)))
+
+
+def test_data_go_back_and_come_again(world):
+    spec = world.spec(volumes=DATA, mounts=MOUNT)
+    world.deploy(spec)
+    world.write("shop_data", "first")
+    world.do(snapshot(1))
+    (taken,) = world.engine.snapshots(PROJECT)
+    world.write("shop_data", "second")
+    with pytest.raises(NotFound, match="ready to be put back"):
+        world.do(StopSet(set=spec.id))
+        world.do(restore("swap", 2, taken.id))
+    world.ready(spec)
+    for _ in range(2):
+        world.do(restore("stage", 2, taken.id))
+    with pytest.raises(Conflict, match="shop_data"):
+        world.do(restore("swap", 2, taken.id))
+    world.do(StopSet(set=spec.id))
+    assert world.read("shop_data") == "second"
+    for _ in range(2):
+        world.do(restore("swap", 2, taken.id))
+    assert world.read("shop_data") == "first"
+    aside = world.engine.snapshots(PROJECT)[-1]
+    assert (aside.revision, aside.rollout, aside.consistency) == (2, 3, "stopped")
+    for _ in range(2):
+        world.do(restore("back", 2, taken.id))
+    assert world.read("shop_data") == "second"
+    assert world.engine.snapshots(PROJECT) == (taken,)
+    for step in ("stage", "swap"):
+        world.do(restore(step, 3, taken.id))
+    world.ready(spec)
+    assert world.read("shop_data") == "first"
+    world.do(RemoveSnapshots(project=PROJECT, snapshots=(taken.id,)))
+    with pytest.raises(NotFound, match=taken.id):
+        world.do(restore("stage", 4, taken.id))
 
 
 def test_two_projects(world):

@@ -43,7 +43,7 @@ services:
     stop_signal: SIGKILL
 {web}
 {extra}
-x-bennu: {{keep: 2, keep_warm: {warm}}}
+x-bennu: {{keep: 2, keep_warm: {warm}{top}}}
 """
 SERVE = '[httpd, -f, -p, "80", -h, /srv]'
 DB = """\
@@ -90,8 +90,9 @@ class FleetWorld:
         command: str = SERVE,
         patience: str = "30s",
         warm: str = "10m",
+        top: str = "",
     ) -> None:
-        """``web``: more lines of that service; ``extra``: more services and what follows them."""
+        """``web``: more lines of that service; ``extra``: more services and what follows; ``top``: more x-bennu."""
         filled = FILE.format(
             version=version,
             replicas=replicas,
@@ -101,6 +102,7 @@ class FleetWorld:
             command=command,
             patience=patience,
             warm=warm,
+            top=top,
         )
         (self.directory / "compose.yaml").write_text(filled)
 
@@ -113,11 +115,12 @@ class FleetWorld:
         command: str = SERVE,
         web: str = "",
         patience: str = "30s",
+        top: str = "",
     ) -> None:
         """With a second service that writes a volume and comes first."""
         extra = DB.format(tune=tune) + VOLUMES
         lines = f"    depends_on: [db]\n{web}"
-        self.write(version, replicas=replicas, web=lines, extra=extra, command=command, patience=patience)
+        self.write(version, replicas=replicas, web=lines, extra=extra, command=command, patience=patience, top=top)
 
     def bennu(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

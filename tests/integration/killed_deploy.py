@@ -60,10 +60,11 @@ def main(directory: str, state: str, moment: str, *others: str) -> None:
         release = resolve(project, resolve_images(project, fleet.find_image, None))
         deployer = fleet.deployer(project.name, f"pid {os.getpid()} (killed)")
         killer = Killer(State[state], moment, [int(pid) for pid in others])
+        taken = fleet.engine.snapshots(project.name) if state.endswith("RESTORING") else ()
+        restore = {one.volume: one.id for one in taken}
         with deployer.exclusive(killer):
-            deployer.carry_out(
-                deployer.plan(release, policy=POLICY), release, killer, deadlines=Deadlines(ready_seconds=20)
-            )
+            plan = deployer.plan(release, policy=POLICY, restore=restore)
+            deployer.carry_out(plan, release, killer, deadlines=Deadlines(ready_seconds=20))
 
 
 if __name__ == "__main__":

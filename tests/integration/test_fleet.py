@@ -295,12 +295,16 @@ MOMENTS += [
 GOING_BACK = {State.YIELDING, State.ADOPTING, State.DRAINING, State.REVERT_SWITCHING}
 
 
+SNAPSHOTS = ", snapshot: [data]"
+
+
 @pytest.fixture(scope="module")
 def killing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
     base = tmp_path_factory.mktemp("killing")
     with fleet_world(Settings.from_environ({"BENNU_ROOT": str(base / "root")}), base / "project") as made:
-        made.write_with_db("v1", replicas=2, web=proof())
-        made.apply()
+        for version in ("v2", "v1"):  # the second one leaves a snapshot
+            made.write_with_db(version, replicas=2, web=proof(), top=SNAPSHOTS)
+            made.apply()
         yield made
 
 
@@ -318,11 +322,11 @@ def test_a_deploy_killed_anywhere_is_taken_up(killing: FleetWorld, state: State,
     fleet = killing
     tune = f"{state.name} {moment}"
     served = "v2" if fleet.serves("v1") else "v1"
-    fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune))
+    fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune), top=SNAPSHOTS)
     if state is State.REVERT_DRAINING:
-        fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune, "20s"), command=SOON_OVER)
+        fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune, "20s"), command=SOON_OVER, top=SNAPSHOTS)
     elif state.name.startswith("REVERT"):
-        fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune), command='[sh, -c, "exit 3"]')
+        fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune), command='[sh, -c, "exit 3"]', top=SNAPSHOTS)
     program = Path(__file__).with_name("killed_deploy.py")
     others = [pid for pid in (*fleet.pids("haproxy"), fleet.agent_pid()) if pid is not None]
     died = subprocess.run(
@@ -333,7 +337,7 @@ def test_a_deploy_killed_anywhere_is_taken_up(killing: FleetWorld, state: State,
     if state in GOING_BACK and moment == "enter":
         fleet.succeed("rollback", "--yes")
     else:
-        fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune))
+        fleet.write_with_db(served, tune=tune, replicas=2, web=proof(tune), top=SNAPSHOTS)
         fleet.apply()
         assert fleet.serves(served)
     fleet.assert_whole(web=2, db=1)

@@ -43,7 +43,8 @@ PURE = (
     "bennu.errors", "bennu.digest",
     "bennu.oci.*", "bennu.dockerfile.*", "bennu.compose.*",
     "bennu.runtime.spec", "bennu.switch.config", "bennu.switch.model",
-    "bennu.engine.sets", "bennu.engine.actions", "bennu.engine.survey", "bennu.engine.embedded.expecting",
+    "bennu.engine.sets", "bennu.engine.actions", "bennu.engine.snapshots", "bennu.engine.survey",
+    "bennu.engine.embedded.expecting",
     "bennu.deploy.drift", "bennu.deploy.drift_kinds", "bennu.deploy.drift_text", "bennu.deploy.drift_mending",
     "bennu.deploy.plan", "bennu.deploy.states", "bennu.deploy.rollout", "bennu.deploy.release",
     "bennu.cli.command", "bennu.cli.parser",
@@ -207,7 +208,7 @@ def test_processes_and_the_kernel_are_reached_through_host():
                 assert ast.unparse(node.func.value) != "subprocess", f"{module.name}:{node.lineno}"
 
 
-ENGINE_WORDS = ("bennu.engine.base", "bennu.engine.sets", "bennu.engine.actions", "bennu.engine.survey")
+ENGINE_WORDS = tuple(f"bennu.engine.{name}" for name in ("base", "sets", "actions", "snapshots", "survey"))
 
 
 def test_deploy_knows_no_particular_engine():

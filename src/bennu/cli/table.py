@@ -79,6 +79,10 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("wait", "Wait until containers have ended, and print their exit statuses", ("container wait",)),
         Row("rm", "Remove containers", ("container rm", "container remove")),
     ),
+    "Volumes": (
+        Row("volume snapshot ls", "List the snapshots of volumes", ("volume snapshot list",)),
+        Row("volume snapshot rm", "Remove snapshots of volumes", ("volume snapshot remove",)),
+    ),
     "Host": (
         Row("agent run", "Tend the fleet: health checks, restarts, kept sets"),
         Row("agent install", "Install the agent as a unit of systemd"),
@@ -102,7 +106,7 @@ def rows() -> tuple[Row, ...]:
 def find(words: list[str]) -> tuple[Row, int] | None:
     """The row that the longest leading run of ``words`` names, and how many words that took."""
     names = {name: row for row in rows() for name in (row.name, *row.aliases)}
-    for count in (2, 1):
+    for count in (3, 2, 1):
         row = names.get(" ".join(words[:count]))
         if row is not None and len(words) >= count:
             return row, count

@@ -38,6 +38,8 @@ def check_snapshots(field: Field | None, settings: XBennuProject, volumes: Mappi
             return
         if name not in volumes:
             field.fail(f"volume {name!r} is not declared under 'volumes'", did_you_mean(name, volumes))
+        elif volumes[name].driver_opts:
+            field.fail(f"volume {name!r} has 'driver_opts': what it is mounted from cannot be snapshotted")
 
 
 def _check_service(field: Field, service: Service) -> None:

@@ -1,4 +1,4 @@
-"""``validate`` of ``x-bennu``: what a new set's test server has to pass.
+"""``validate`` and ``quiesce`` of ``x-bennu``: what a test server has to pass, and how a service holds still.
 
 A validation is one of three things: ``http``, a request to the test server and what has to come back; ``command``, run
 in a sidekick that shares the test server's network; ``script``, run on the host. A single string is the short form of
@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from bennu.compose import schema, values
-from bennu.compose.extension import Expectation, Validation
+from bennu.compose.extension import Expectation, Quiesce, Validation
 from bennu.compose.fields import Field
 from bennu.compose.mounts import Base
 
@@ -114,3 +114,24 @@ def _words(field: Field, key: str) -> tuple[str, ...]:
 def _script(words: tuple[str, ...], base: Base) -> tuple[str, ...]:
     """A program that is named by a path stands beside the fleet file."""
     return (base.path(words[0]), *words[1:]) if words and "/" in words[0] else words
+
+
+def read_quiesce(field: Field | None) -> Quiesce | None:
+    """What quiets a service: a command alone, or with its counterpart."""
+    if field is None:
+        return None
+    if not field.is_mapping:
+        words = field.strings() if field.is_list else field.read(values.words)
+        if words == ():
+            field.fail("is empty")
+        return Quiesce(command=words) if words else None
+    if not schema.check(field, schema.QUIESCE, "'quiesce'"):
+        return None
+    command = _words(field, "command")
+    if field.get("command") is None:
+        field.fail("has no 'command'", "say what makes the service write nothing until 'resume'")
+    timeout = field.get("timeout")
+    seconds = timeout.read(values.duration_seconds) if timeout else None
+    if not command:
+        return None
+    return Quiesce(command=command, resume=_words(field, "resume"), timeout_seconds=seconds or 30.0)

@@ -86,6 +86,17 @@ class Canary(Tolerance, frozen=True, kw_only=True, omit_defaults=True):
     min_requests: int | None = None
 
 
+class Quiesce(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """How a service is told to write nothing while its volumes are snapshotted: ``command``, then ``resume``.
+
+    Both run in a replica, and may take ``timeout_seconds`` each. ``resume`` runs in any case, empty: there is none.
+    """
+
+    command: tuple[str, ...]
+    resume: tuple[str, ...] = ()
+    timeout_seconds: float = 30.0
+
+
 class XBennu(Value, frozen=True, kw_only=True, omit_defaults=True):
     """``x-bennu`` of a service."""
 
@@ -97,10 +108,11 @@ class XBennu(Value, frozen=True, kw_only=True, omit_defaults=True):
     validate: tuple[Validation, ...] = ()
     canary: Canary | None = None
     watch: Watch | None = None
+    quiesce: Quiesce | None = None
 
     def without_proof(self) -> XBennu:
-        """The same without what says how a new set is proven, which is no part of what the set is."""
-        return msgspec.structs.replace(self, validate=(), canary=None, watch=None)
+        """The same without what says how a set is proven and quieted, which is no part of what the set is."""
+        return msgspec.structs.replace(self, validate=(), canary=None, watch=None, quiesce=None)
 
 
 HookEvent = Literal[

@@ -225,7 +225,8 @@ def _volume(key: str, field: Field, project: str) -> Volume:
         external, name = True, (old.filled() if old else None) or name
     elif external_field is not None:
         external = bool(external_field.boolean())
-    if external and (driver or labels):
+    options = _driver_options(field.get("driver_opts"))
+    if external and (driver or labels or options):
         field.fail("is external, so that nothing but its 'name' can be said here")
     if name is not None and not SERVICE_NAME.fullmatch(name):
         (name_field or field).fail(f"{name!r} cannot be the name of a volume")
@@ -233,8 +234,20 @@ def _volume(key: str, field: Field, project: str) -> Volume:
         name=name or (key if external else f"{project}_{key}"),
         external=external,
         labels={label: text or "" for label, text, _ in labels.pairs()} if labels else {},
+        driver_opts=options,
         extensions=read_extensions(field),
     )
+
+
+def _driver_options(field: Field | None) -> dict[str, str]:
+    if field is None or not schema.check(field, schema.DRIVER_OPTS, "'driver_opts'"):
+        return {}
+    found = {key: text for key, value in field.entries() if (text := value.filled()) is not None}
+    if "device" not in found:
+        field.fail("has no 'device'", "say what is mounted: a block device, HOST:/PATH for NFS, a directory")
+    elif found.get("type", "none") == "tmpfs":
+        field.fail("type 'tmpfs' would be a memory of each replica's own", "use 'tmpfs' of the service")
+    return found
 
 
 def _networks(field: Field | None, project: str) -> dict[str, Network]:

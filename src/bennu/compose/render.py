@@ -16,6 +16,7 @@ from bennu.compose.extension import (
     Canary,
     Given,
     Hook,
+    Quiesce,
     Tolerance,
     Validation,
     Watch,
@@ -220,7 +221,12 @@ def _short_restart(restart: Restart | None) -> str | None:
 
 
 def _volume(volume: Volume) -> dict[str, Any]:
-    found = {"name": volume.name, "external": volume.external or None, "labels": volume.labels or None}
+    found = {
+        "name": volume.name,
+        "external": volume.external or None,
+        "labels": volume.labels or None,
+        "driver_opts": volume.driver_opts or None,
+    }
     return {**_without_none(found), **volume.extensions}
 
 
@@ -235,6 +241,7 @@ def _x_bennu(settings: XBennu) -> dict[str, Any]:
         "validate": [_validation(one) for one in settings.validate] or None,
         "canary": _canary(settings.canary) if settings.canary else None,
         "watch": _watch(settings.watch) if settings.watch else None,
+        "quiesce": _quiesce(settings.quiesce) if settings.quiesce else None,
     }
     return _without_none(found)
 
@@ -284,6 +291,11 @@ def _share(share: float | None) -> str | None:
 
 def _time(seconds: float | None) -> str | None:
     return None if seconds is None else duration_text(seconds)
+
+
+def _quiesce(quiesce: Quiesce) -> dict[str, Any]:
+    found = {"command": list(quiesce.command), "resume": list(quiesce.resume) or None}
+    return {**_without_none(found), "timeout": duration_text(quiesce.timeout_seconds)}
 
 
 def _x_bennu_project(settings: XBennuProject) -> dict[str, Any]:

@@ -128,15 +128,16 @@ NETWORK: Final = _section(
     "driver name",
     refused={"attachable driver_opts enable_ipv4 enable_ipv6 external internal ipam labels": NOT_BUILT},
 )
-VOLUME: Final = _section("driver external labels name", refused={"driver_opts": NOT_BUILT})
+VOLUME: Final = _section("driver driver_opts external labels name")
+DRIVER_OPTS: Final = _section("device o type")
 
 X_BENNU_PROJECT: Final = _section(
     "hooks jitter keep keep_frozen keep_warm max_age rebuild snapshot windows",
     refused={"engine host policy registry": NOT_BUILT},
 )
 X_BENNU: Final = _section(
-    "canary exec probe validate watch writes",
-    refused={"flight_recorder max_age quiesce userns": NOT_BUILT},
+    "canary exec probe quiesce validate watch writes",
+    refused={"flight_recorder max_age userns": NOT_BUILT},
 )
 VALIDATION: Final = _section("body command contains headers http image method retries script status timeout")
 HOOKS: Final = _section("drift_found failed hold_expiring post_switch post_validate pre_build pre_switch rolled_back")
@@ -144,6 +145,7 @@ HOOK: Final = _section("blocking command headers retries sign timeout url")
 WATCH: Final = _section("compare for max_errors max_p99")
 CANARY: Final = _section("compare for max_errors max_p99 min_requests weight")
 COMPARISON: Final = _section("errors p99")
+QUIESCE: Final = _section("command resume timeout")
 
 
 def check(field: Field, section: Section, what: str) -> bool:

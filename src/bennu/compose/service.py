@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from bennu.compose import schema, values
 from bennu.compose.environment import read_environment
-from bennu.compose.expectations import read_validations
+from bennu.compose.expectations import read_quiesce, read_validations
 from bennu.compose.extension import XBennu
 from bennu.compose.fields import Field
 from bennu.compose.healthcheck import read_healthcheck, read_probe
@@ -111,6 +111,7 @@ def _x_bennu(field: Field | None, base: Base) -> XBennu:
         validate=read_validations(field.get("validate"), base),
         canary=read_canary(field.get("canary")),
         watch=read_watch(field.get("watch")),
+        quiesce=read_quiesce(field.get("quiesce")),
     )
 
 

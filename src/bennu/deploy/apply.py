@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +21,7 @@ import msgspec
 
 from bennu import errors
 from bennu.compose.struct import Value
+from bennu.deploy import data
 from bennu.deploy import plan as planning
 from bennu.deploy.history import History, Kind, Revision, RevisionState, Source, described
 from bennu.deploy.hooks import CallHooks
@@ -125,14 +126,17 @@ class Deployer:
         policy: Policy | None = None,
         replacing: Replacing | None = None,
         scope: str | None = None,
+        restore: Mapping[str, str] | None = None,
     ) -> Plan:
         """What has to change so that ``release`` is what runs. ``policy``: that of its fleet file; None: as before.
 
         ``replacing``: what is made again though nothing differs. ``scope``: which services it is about, in words.
+        ``restore`` (volume -> snapshot): data that go back, too.
         """
         observation = self.engine.observe(self.project)
         again = replacing or Replacing()
         fresh = {name: planning.next_generation(release, name, observation) for name in again.services}
+        fresh |= planning.restoring(release, observation, restore) if restore else {}
         plan = planning.make(
             release,
             observation,
@@ -141,7 +145,27 @@ class Deployer:
             generations={**fresh, **(generations or {})},
             policy=policy or self.history.policy(self.project),
         )
-        return msgspec.structs.replace(with_renewals(plan, again.replicas, observation), scope=scope)
+        plan = msgspec.structs.replace(with_renewals(plan, again.replicas, observation), scope=scope)
+        return self._with_data(plan, release, restore or {})
+
+    def _with_data(self, plan: Plan, release: Release, restore: Mapping[str, str]) -> Plan:
+        """The plan with what it does with data, if that is anything."""
+        revisions = self.history.revisions(self.project)
+        leaving = next((one for one in revisions if one.state in {"active", "ended"}), None)
+        snapshots = self.engine.snapshots(self.project)
+        names = data.snapshot_names(release, self.history.release(leaving.release) if leaving else None)
+        if leaving is None or not (names or snapshots or restore):
+            return plan
+        kept = restore.values()
+        costs = self.engine.assess([name for name in names if name not in restore]) if not plan.is_empty else ()
+        part = data.Data(
+            leaving=leaving.number,
+            snapshots=data.planned(plan.changes, plan.waves, costs, restore),
+            restore=dict(restore),
+            quiesce=data.quiesces(plan.changes),
+            forget=data.forgotten(snapshots, revisions, keep=release.keep, to=release.digest, restore=kept),
+        )
+        return planning.with_data(plan, part) if part.snapshots or part.restore or part.forget else plan
 
     def carry_out(
         self,

@@ -223,15 +223,17 @@ class History:
             raise NotFound(f"release {digest!r} does not exist", "`bennu releases` lists them")
         return releases.decode(row["body"])
 
-    def rollback_target(self, project: str, number: int | None = None) -> Revision:
+    def rollback_target(self, project: str, number: int | None = None, *, same: bool = False) -> Revision:
         """The revision that a rollback goes back to: the named one, else the newest good one before the active one's.
+
+        ``same``: what runs now may be named, since something else than the release goes back.
 
         ``Conflict`` for a revision whose release never served or already serves; ``NotFound`` if there is none to go
         back to.
         """
         revisions, active = self.revisions(project), self.active(project)
         if number is not None:
-            return self._named_target(self.revision(project, number), active, revisions)
+            return self._named_target(self.revision(project, number), None if same else active, revisions)
         if active is None:
             raise NotFound(f"project {project!r} has no active revision", "`bennu apply` starts it")
         skipped: Revision | None = None

@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
+import msgspec
+
 from bennu.compose.model import Service, Volume
 from bennu.compose.struct import Value
 from bennu.deploy.configuration import differences
+from bennu.deploy.data import Data, uses
 from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.digest import Digest
@@ -77,6 +80,8 @@ class Plan(Value, frozen=True, kw_only=True, omit_defaults=True):
     """What the stamp is of, so that a person can be told what has moved since."""
     policy: Policy | None = None
     """How the project is looked after once this has been carried out; None: as before."""
+    data: Data | None = None
+    """What is done with the data of volumes; None where nothing is."""
 
     @property
     def is_empty(self) -> bool:
@@ -139,6 +144,27 @@ def make(
         prune=tuple(sorted(name for name in observation.sets if name not in spare)),
         policy=policy,
     )
+
+
+def restoring(release: Release, observation: Observation, volumes: Collection[str]) -> dict[str, int]:
+    """The generations of sets that are made anew because the data of volumes that they use go back."""
+    return {
+        name: next_generation(release, name, observation)
+        for name, entry in release.services.items()
+        if uses(entry.service, release.volumes, volumes)
+        and observation.active.get(name) == release.spec(name, generation(release, name, observation)).id
+    }
+
+
+def with_data(plan: Plan, data: Data) -> Plan:
+    """The plan with what it does with data. Where any go back, all that changes is replaced stop-first."""
+    changes = plan.changes
+    if data.restore:
+        changes = tuple(
+            msgspec.structs.replace(change, order="stop-first") if change.kind == "replace" else change
+            for change in changes
+        )
+    return msgspec.structs.replace(plan, changes=changes, data=data)
 
 
 def generation(release: Release, service: str, observation: Observation) -> int:

@@ -11,7 +11,9 @@ from bennu.deploy.plan import Change, Plan
 def steps(plan: Plan, gaps: Mapping[str, float]) -> list[str]:
     """One line a step. ``gaps``: how long services did not answer when they were replaced stop-first before."""
     found: list[str] = []
-    for wave in plan.waves:
+    found += _stage(plan)
+    for number, wave in enumerate(plan.waves):
+        found += _data(plan, number)
         for change in (change for name in wave if (change := plan.change(name)) is not None):
             found += _start(plan, change, gaps.get(change.service))
     moving = _moving(plan)
@@ -27,6 +29,27 @@ def steps(plan: Plan, gaps: Mapping[str, float]) -> list[str]:
         found.append(f"remove kept sets that nothing comes back to: {', '.join(plan.prune)}")
     found += _hooks(plan, "post_switch")
     return found + [_renew(plan, one.name, one.service) for one in plan.renew]
+
+
+def _stage(plan: Plan) -> Iterator[str]:
+    data = plan.data
+    copied = [one.volume for one in data.snapshots if one.cost.method == "copy"] if data else []
+    if copied:
+        yield f"copy what {', '.join(copied)} {'holds' if len(copied) == 1 else 'hold'} now; the snapshot adds the rest"
+    if data and data.restore:
+        yield f"make the data of {', '.join(data.restore)} ready beside those that are there"
+
+
+def _data(plan: Plan, wave: int) -> Iterator[str]:
+    data = plan.data
+    for one in data.snapshots if data else ():
+        if one.wave == wave:
+            when = {"stopped": "when its writer has stopped", "quiesced": "while its writer is quiesced"}
+            how = when.get(one.consistency, "while its writer is paused" if one.consistency == "paused" else "at once")
+            yield f"snapshot volume {one.volume}, {how}, before anything new starts that may write it"
+    if data and data.restore and wave == 0:
+        stopped = [c.service for c in plan.changes if c.kind in {"replace", "remove"}]
+        yield f"stop {', '.join(stopped)}; the data of {', '.join(data.restore)} change places"
 
 
 def validated(one: Validation) -> str:

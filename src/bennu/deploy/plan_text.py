@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from bennu.deploy.data_text import data_lines
 from bennu.deploy.image_text import lines as image_lines
 from bennu.deploy.plan import Change, Plan
 from bennu.deploy.plan_steps import gap, replicas, steps
@@ -81,6 +82,7 @@ def _project(plan: Plan, details: Details | None) -> list[str]:
         lines.append(f"    unchanged: {', '.join(kept)}")
     if plan.held:
         lines.append(f"    held, and left alone: {', '.join(plan.held)}")
+    lines += data_lines(plan.data)
     if plan.prune:
         lines.append(f"  - kept sets that nothing comes back to: {', '.join(plan.prune)}")
     return lines

@@ -35,6 +35,8 @@ class Release(Value, frozen=True, kw_only=True, omit_defaults=True):
     keep: int = 3
     keep_warm_seconds: float = 600.0
     keep_frozen: int = 1
+    snapshot: tuple[str, ...] = ()
+    """Keys of the volumes that are snapshotted when this release comes or goes."""
 
     @property
     def digest(self) -> Digest:
@@ -78,6 +80,7 @@ def resolve(project: Project, images: Mapping[str, Digest]) -> Release:
         keep=project.x_bennu.keep,
         keep_warm_seconds=project.x_bennu.keep_warm_seconds,
         keep_frozen=project.x_bennu.keep_frozen,
+        snapshot=project.x_bennu.snapshot,
     )
 
 

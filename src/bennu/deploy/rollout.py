@@ -6,16 +6,18 @@ the same machine drives every engine and tests drive it with playbooks.
 
 Theory. Services are started in waves, in dependency order. Up to the switch nothing old is touched, with one
 exception that the plan announces: a service that writes state which its next set shares is replaced *stop-first*
-(YIELDING). Of a set that has validations only the first replica is started, its test server; what it asks of other
-services goes to the candidates of its own release (PROPOSING), and only when it has been checked (VALIDATING) does
-the rest of the set follow (COMPLETING). Where hooks may object they are asked before that (VETTING) and each time
-before the traffic moves (ANNOUNCING, CLEARING); without any there is nothing to do in these states. A service that
-nothing serves yet, new or stop-first, takes the duty as soon as it is proven (ADOPTING), since later waves need it.
-Services with a canary are tried together with a share of the traffic (CANARYING), which makes nothing active. All
-other services switch together, in one action (SWITCHING), which is the commit point: a failure before it reverts
-everything in the opposite order. After it only the watch (WATCHING) can still take the switch back; any other failure
-is noted and the rollout goes on. A rollout whose process died is taken up by ``recover``: forward if the engine has
-committed the switch, back if it has not.
+(YIELDING). Volumes are snapshotted (SNAPSHOTTING) before anything new that may write them starts, most of a copy being
+made beforehand (STAGING); where a rollback takes data back, all that changes stops first (RESTORING). Of a set that
+has validations only the first replica is started, its test server; what it asks of other services goes to the
+candidates of its own release (PROPOSING), and only when it has been checked (VALIDATING) does the rest of the set
+follow (COMPLETING). Where hooks may object they are asked before that (VETTING) and each time before the traffic moves
+(ANNOUNCING, CLEARING); without any there is nothing to do in these states. A service that nothing serves yet, new or
+stop-first, takes the duty as soon as it is proven (ADOPTING), since later waves need it. Services with a canary are
+tried together with a share of the traffic (CANARYING), which makes nothing active. All other services switch together,
+in one action (SWITCHING), which is the commit point: a failure before it reverts everything in the opposite order.
+After it only the watch (WATCHING) can still take the switch back; any other failure is noted and the rollout goes on.
+A rollout whose process died is taken up by ``recover``: forward if the engine has committed the switch, back if it has
+not.
 
 ``states.NEXT`` is the table that it walks.
 """
@@ -23,9 +25,10 @@ committed the switch, back if it has not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from bennu.compose.extension import Canary, HookEvent, Validation
+from bennu.deploy.data import PlannedSnapshot
 from bennu.deploy.hooks import CallHooks
 from bennu.deploy.plan import Change, Plan
 from bennu.deploy.states import COMMITTED, FINAL, NEXT, SWITCHED, Cancelled, Command, Deadlines, Event, Failed, State
@@ -37,6 +40,10 @@ from bennu.engine.actions import (
     Prepare,
     Propose,
     RemoveSet,
+    RemoveSnapshots,
+    RestoreVolumes,
+    ResumeWriters,
+    SnapshotVolumes,
     StartSet,
     StopSet,
     Trial,
@@ -83,10 +90,11 @@ class Rollout:
         rollout.failures.append(Cancelled(reason="the process that carried this plan out has died"))
         rollout._begun = {c.new.id for c in moving if c.new and c.new.id in observation.sets}
         rollout._yielded = {c.old.id for c in moving if c.order == "stop-first" and c.old}
+        rollout._yielded |= {c.old.id for c in plan.changes if rollout._restores and c.kind == "remove" and c.old}
         rollout._touched = {c.service for c in moving if c.new and observation.active.get(c.service) == c.new.id}
         rollout._touched |= {c.service for c in rollout._tried() if c.new and c.new.id in rollout._begun}
         rollout._left = {c.service for c in plan.changes if c.kind == "remove" and c.service not in observation.active}
-        return rollout, rollout._enter(State.REVERT_STOPPING)
+        return rollout, rollout._enter(State.REVERT_RESUMING)
 
     @property
     def is_final(self) -> bool:
@@ -139,9 +147,65 @@ class Rollout:
         return [Prepare(project=self.plan.project, services=self.plan.services, volumes=self.plan.volumes)]
 
     def _yield(self) -> list[Command]:
-        old = [c.old.id for c in self._in_wave("replace") if c.order == "stop-first" and c.old]
+        going = [c for c in self._in_wave("replace") if c.order == "stop-first"]
+        if self._restores:  # no code may meet the other's data, so all of it stops at once
+            going = self._moving("replace", "remove") if self.wave == 0 else []
+        old = [c.old.id for c in going if c.old]
         self._yielded.update(old)
         return [StopSet(set=name) for name in old]
+
+    # data of volumes
+
+    @property
+    def _restores(self) -> dict[str, str]:
+        return {} if self.plan.data is None else self.plan.data.restore
+
+    @property
+    def _number(self) -> int:
+        """The revision that this rollout makes."""
+        return self.plan.revision + 1
+
+    def _snapshot(self, wanted: list[str], *, ahead: bool = False) -> list[Command]:
+        data = self.plan.data
+        if data is None or not wanted:
+            return []
+        return [
+            SnapshotVolumes(
+                project=self.plan.project,
+                revision=data.leaving,
+                rollout=self._number,
+                volumes=tuple(wanted),
+                quiesce=data.quiesce,
+                ahead=ahead,
+            )
+        ]
+
+    def _restore(self, step: Literal["stage", "swap", "back"]) -> list[Command]:
+        data = self.plan.data
+        if data is None or not data.restore:
+            return []
+        return [
+            RestoreVolumes(
+                project=self.plan.project,
+                revision=data.leaving,
+                rollout=self._number,
+                snapshots=data.restore,
+                step=step,
+            )
+        ]
+
+    def _stage(self) -> list[Command]:
+        copied = [one.volume for one in self._planned() if one.cost.method == "copy"]
+        return self._snapshot(copied, ahead=True) + self._restore("stage")
+
+    def _planned(self) -> tuple[PlannedSnapshot, ...]:
+        return () if self.plan.data is None else self.plan.data.snapshots
+
+    def _take_snapshots(self) -> list[Command]:
+        return self._snapshot([one.volume for one in self._planned() if one.wave == self.wave])
+
+    def _put_back(self) -> list[Command]:
+        return self._restore("swap") if self.wave == 0 else []
 
     def _propose(self) -> list[Command]:
         so_far = {name for wave in self.plan.waves[: self.wave + 1] for name in wave}
@@ -275,20 +339,30 @@ class Rollout:
 
     def _retire(self) -> list[Command]:
         stopped: list[Command] = [StopSet(set=c.old.id) for c in self._moving("remove") if c.old]
+        forgotten = () if self.plan.data is None else self.plan.data.forget
+        if forgotten:
+            stopped.append(RemoveSnapshots(project=self.plan.project, snapshots=forgotten))
         return [*stopped, *(RemoveSet(set=name) for name in self.plan.prune)]
+
+    def _revert_resume(self) -> list[Command]:
+        return [ResumeWriters(project=self.plan.project)] if self._planned() else []
 
     def _revert_stop(self) -> list[Command]:
         # what shared its state with an old set has to end before that one can come back
-        new = [c for c in self._moving("replace") if c.order == "stop-first" and c.new and c.new.id in self._begun]
-        return [StopSet(set=c.new.id) for c in new if c.new]
+        new = [c for c in self._moving("replace") if c.order == "stop-first"]
+        new += self._moving("create") if self._restores else []
+        return [StopSet(set=c.new.id) for c in new if c.new and c.new.id in self._begun]
+
+    def _revert_restore(self) -> list[Command]:
+        return self._restore("back")
 
     def _revert_start(self) -> list[Command]:
-        return [StartSet(spec=c.old) for c in self._moving("replace") if c.old and c.old.id in self._yielded]
+        return [StartSet(spec=c.old) for c in self._moving("replace", "remove") if c.old and c.old.id in self._yielded]
 
     def _revert_prove(self) -> list[Command]:
         return [
             AwaitReady(set=c.old.id, timeout_seconds=self.deadlines.ready_seconds)
-            for c in self._moving("replace")
+            for c in self._moving("replace", "remove")
             if c.old and c.old.id in self._yielded
         ]
 
@@ -310,12 +384,19 @@ class Rollout:
             if change.new and change.new.id in self._begun:
                 kept = change.returns
                 actions.append(StopSet(set=change.new.id) if kept else RemoveSet(set=change.new.id))
+        if self._planned():
+            # a snapshot stays where new code has run: it may have written, for all that it failed
+            taken = not self._begun
+            actions.append(RemoveSnapshots(project=self.plan.project, rollout=self._number, taken=taken))
         return actions
 
 
 _COMMANDS: Final[dict[State, Callable[[Rollout], list[Command]]]] = {
     State.PREPARING: Rollout._prepare,
+    State.STAGING: Rollout._stage,
     State.YIELDING: Rollout._yield,
+    State.SNAPSHOTTING: Rollout._take_snapshots,
+    State.RESTORING: Rollout._put_back,
     State.PROPOSING: Rollout._propose,
     State.STARTING: Rollout._start,
     State.PROVING: Rollout._prove,
@@ -331,7 +412,9 @@ _COMMANDS: Final[dict[State, Callable[[Rollout], list[Command]]]] = {
     State.DRAINING: Rollout._drain,
     State.WATCHING: Rollout._watch,
     State.RETIRING: Rollout._retire,
+    State.REVERT_RESUMING: Rollout._revert_resume,
     State.REVERT_STOPPING: Rollout._revert_stop,
+    State.REVERT_RESTORING: Rollout._revert_restore,
     State.REVERT_STARTING: Rollout._revert_start,
     State.REVERT_PROVING: Rollout._revert_prove,
     State.REVERT_SWITCHING: Rollout._revert_switch,

@@ -18,7 +18,10 @@ class State(enum.Enum):
 
     NEW = "not begun"
     PREPARING = "preparing network, volumes and switch"
+    STAGING = "copying data ahead"
     YIELDING = "stopping the old set of a service that shares its state"
+    SNAPSHOTTING = "snapshotting volumes"
+    RESTORING = "putting data back"
     PROPOSING = "letting candidates see each other"
     STARTING = "starting"
     PROVING = "waiting until ready"
@@ -34,7 +37,9 @@ class State(enum.Enum):
     DRAINING = "draining"
     WATCHING = "watching"
     RETIRING = "removing what nothing comes back to"
+    REVERT_RESUMING = "reverting: letting writers go on"
     REVERT_STOPPING = "reverting: stopping what was started"
+    REVERT_RESTORING = "reverting: taking data back"
     REVERT_STARTING = "reverting: starting what was stopped"
     REVERT_PROVING = "reverting: waiting until ready"
     REVERT_SWITCHING = "reverting: switching back"
@@ -48,24 +53,29 @@ class State(enum.Enum):
 NEXT: Final[dict[State, tuple[State, State]]] = {
     # state: (when all its commands are done, when one has failed)
     State.NEW: (State.PREPARING, State.PREPARING),
-    State.PREPARING: (State.YIELDING, State.REVERT_STOPPING),
-    State.YIELDING: (State.PROPOSING, State.REVERT_STOPPING),
-    State.PROPOSING: (State.STARTING, State.REVERT_STOPPING),
-    State.STARTING: (State.PROVING, State.REVERT_STOPPING),
-    State.PROVING: (State.VALIDATING, State.REVERT_STOPPING),
-    State.VALIDATING: (State.VETTING, State.REVERT_STOPPING),
-    State.VETTING: (State.COMPLETING, State.REVERT_STOPPING),
-    State.COMPLETING: (State.PROVING_ALL, State.REVERT_STOPPING),
-    State.PROVING_ALL: (State.ANNOUNCING, State.REVERT_STOPPING),
-    State.ANNOUNCING: (State.ADOPTING, State.REVERT_STOPPING),
-    State.ADOPTING: (State.CLEARING, State.REVERT_STOPPING),  # or YIELDING, while there are waves left
-    State.CLEARING: (State.CANARYING, State.REVERT_STOPPING),
-    State.CANARYING: (State.SWITCHING, State.REVERT_STOPPING),
-    State.SWITCHING: (State.DRAINING, State.REVERT_STOPPING),
+    State.PREPARING: (State.STAGING, State.REVERT_RESUMING),
+    State.STAGING: (State.YIELDING, State.REVERT_RESUMING),
+    State.YIELDING: (State.SNAPSHOTTING, State.REVERT_RESUMING),
+    State.SNAPSHOTTING: (State.RESTORING, State.REVERT_RESUMING),
+    State.RESTORING: (State.PROPOSING, State.REVERT_RESUMING),
+    State.PROPOSING: (State.STARTING, State.REVERT_RESUMING),
+    State.STARTING: (State.PROVING, State.REVERT_RESUMING),
+    State.PROVING: (State.VALIDATING, State.REVERT_RESUMING),
+    State.VALIDATING: (State.VETTING, State.REVERT_RESUMING),
+    State.VETTING: (State.COMPLETING, State.REVERT_RESUMING),
+    State.COMPLETING: (State.PROVING_ALL, State.REVERT_RESUMING),
+    State.PROVING_ALL: (State.ANNOUNCING, State.REVERT_RESUMING),
+    State.ANNOUNCING: (State.ADOPTING, State.REVERT_RESUMING),
+    State.ADOPTING: (State.CLEARING, State.REVERT_RESUMING),  # or YIELDING, while there are waves left
+    State.CLEARING: (State.CANARYING, State.REVERT_RESUMING),
+    State.CANARYING: (State.SWITCHING, State.REVERT_RESUMING),
+    State.SWITCHING: (State.DRAINING, State.REVERT_RESUMING),
     State.DRAINING: (State.WATCHING, State.WATCHING),
-    State.WATCHING: (State.RETIRING, State.REVERT_STOPPING),
+    State.WATCHING: (State.RETIRING, State.REVERT_RESUMING),
     State.RETIRING: (State.DONE, State.DONE),
-    State.REVERT_STOPPING: (State.REVERT_STARTING, State.REVERT_STARTING),
+    State.REVERT_RESUMING: (State.REVERT_STOPPING, State.REVERT_STOPPING),
+    State.REVERT_STOPPING: (State.REVERT_RESTORING, State.REVERT_RESTORING),
+    State.REVERT_RESTORING: (State.REVERT_STARTING, State.STUCK),
     State.REVERT_STARTING: (State.REVERT_PROVING, State.STUCK),
     State.REVERT_PROVING: (State.REVERT_SWITCHING, State.STUCK),
     State.REVERT_SWITCHING: (State.REVERT_DRAINING, State.STUCK),

@@ -6,7 +6,9 @@ Every action is idempotent: executing it again after a crash at any point comple
 
 from __future__ import annotations
 
-from bennu.compose.extension import Canary, Tolerance, Validation
+from typing import Literal
+
+from bennu.compose.extension import Canary, Quiesce, Tolerance, Validation
 from bennu.compose.model import Service, Volume
 from bennu.compose.struct import Value
 from bennu.engine.sets import SetId, SetSpec
@@ -230,6 +232,53 @@ class EndHold(Value, frozen=True, kw_only=True, tag=True):
     drain_seconds: float = 30.0
 
 
+class SnapshotVolumes(Value, frozen=True, kw_only=True, tag=True):
+    """Snapshot volumes as they are now, for ``revision``, whose data they hold, on the way to revision ``rollout``.
+
+    A running replica that writes one is quiesced by the command that ``quiesce`` has for its service, else paused,
+    except where the method is atomic; it is let go in any case. What is half done when the process dies is no
+    snapshot. Done again, a snapshot that this rollout has taken is kept. ``Unavailable`` where the disk has no room.
+    ``ahead``: only copy what can be copied before writers stop, so that the rest takes less.
+    """
+
+    project: str
+    revision: int
+    rollout: int
+    volumes: tuple[str, ...]
+    quiesce: dict[str, Quiesce] = {}
+    ahead: bool = False
+
+
+class ResumeWriters(Value, frozen=True, kw_only=True, tag=True):
+    """Let go what a snapshot has quieted and not let go, because its process died. Nothing to do otherwise."""
+
+    project: str
+
+
+class RestoreVolumes(Value, frozen=True, kw_only=True, tag=True):
+    """Put the data of snapshots (volume -> snapshot) back, in steps: ``stage`` makes them ready beside the volumes;
+    ``swap`` puts them in place at one stroke each, and what was there is the snapshot for ``revision`` now; ``back``
+    undoes a swap, and all that is staged. ``Conflict`` where a replica that runs has a volume mounted.
+    """
+
+    project: str
+    revision: int
+    rollout: int
+    snapshots: dict[str, str]
+    step: Literal["stage", "swap", "back"]
+
+
+class RemoveSnapshots(Value, frozen=True, kw_only=True, tag=True):
+    """Remove snapshots by their ids, and what ``rollout`` has begun and not finished; with ``taken`` also all that it
+    has taken. No error for one that is gone.
+    """
+
+    project: str
+    snapshots: tuple[str, ...] = ()
+    rollout: int | None = None
+    taken: bool = False
+
+
 Action = (
     Prepare
     | StartSet
@@ -250,6 +299,10 @@ Action = (
     | RemoveProject
     | HoldReplica
     | EndHold
+    | SnapshotVolumes
+    | ResumeWriters
+    | RestoreVolumes
+    | RemoveSnapshots
 )
 
 

@@ -8,13 +8,14 @@ which action comes next, ``deploy.plan`` what has to change; an engine decides n
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from bennu.compose.struct import Value
 from bennu.engine.actions import Action, Receipt
 from bennu.engine.sets import Observation, SetId
+from bennu.engine.snapshots import VolumeChanges, VolumeCost, VolumeSnapshot
 from bennu.engine.survey import Survey
 from bennu.host.mounts import Mount
 
@@ -86,6 +87,18 @@ class Engine(Protocol):
 
         A set ``cancel`` ends the waits with ``Failed``; what is half done can be executed again.
         """
+        ...
+
+    def assess(self, volumes: Sequence[str]) -> tuple[VolumeCost, ...]:
+        """What snapshots of these volumes would cost; those that are not there are left out. Changes nothing."""
+        ...
+
+    def snapshots(self, project: str) -> tuple[VolumeSnapshot, ...]:
+        """The snapshots of a project's volumes, the oldest first."""
+        ...
+
+    def changes(self, snapshot: str) -> VolumeChanges:
+        """What has changed in a volume since a snapshot. ``NotFound``."""
         ...
 
     def tend(self, project: str, now: float) -> float:

@@ -49,6 +49,8 @@ RESOLVE_NO_SYMLINKS: Final = 0x04
 RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 
+RENAME_EXCHANGE: Final = 2
+
 _OPEN_TREE: Final = 428
 _MOVE_MOUNT: Final = 429
 _FSOPEN: Final = 430
@@ -173,6 +175,13 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int) -> None:
     """setns(2) for the calling thread."""
     _libc_call("setns", fd, kind)
+
+
+def exchange(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> None:
+    """renameat2(2) with RENAME_EXCHANGE: two names swap what they name, at one stroke."""
+    _libc_call(
+        "renameat2", AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE, path=os.fspath(one)
+    )
 
 
 def syncfs(fd: int) -> None:

@@ -25,6 +25,7 @@ from bennu.errors import AlreadyExists, Conflict, Failed, NotFound
 from bennu.host import cgroups, locks, mounts
 from bennu.host.files import remove_tree
 from bennu.runtime import bundles, exits
+from bennu.runtime.mount_points import complete
 from bennu.runtime.naming import numbered_name, random_name
 from bennu.runtime.oci_runtime import state_root
 from bennu.runtime.options import SHARED_NETWORK, ContainerImage, ContainerOptions, MountOption
@@ -34,7 +35,7 @@ from bennu.runtime.resolve import command_of, working_directory
 from bennu.runtime.signals import signal_number
 from bennu.runtime.starting import BeforeStart, Starter, clear
 from bennu.runtime.status import Status, look
-from bennu.runtime.volumes import Volumes, complete
+from bennu.runtime.volumes import Volumes
 from bennu.store.database import Database
 from bennu.store.snapshots import Snapshots
 

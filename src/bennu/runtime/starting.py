@@ -21,6 +21,7 @@ from bennu.host import cgroups, process
 from bennu.host.files import directory, make_directories_in_root, read_in_root, remove_tree, write_atomic
 from bennu.host.mounts import Overlay, attach
 from bennu.runtime import conmon, etc_files, interior, oci_runtime, resolve, seccomp, users
+from bennu.runtime.mount_points import point
 from bennu.runtime.oci_runtime import OciRuntime
 from bennu.runtime.options import SHARED_NETWORK
 from bennu.runtime.places import Place
@@ -155,6 +156,7 @@ class _Start(msgspec.Struct, frozen=True):
         user = self._user()
         what = resolve.process_of(record.config, record.options, user, record.hostname)
         self._make_working_directory(what.cwd)
+        self.starter.volumes.mount_devices(one.source for one in record.mounts if one.type == "volume" and one.source)
         for mount in record.mounts:
             if mount.type == "volume" and not mount.nocopy and mount.subpath is None:
                 assert mount.source is not None
@@ -211,7 +213,7 @@ class _Start(msgspec.Struct, frozen=True):
                 msgspec.structs.replace(each, source=options.hosts_file) if each.target == "/etc/hosts" else each
                 for each in files
             )
-        wanted = tuple(map(self.starter.volumes.point, record.mounts))
+        wanted = tuple(point(self.starter.volumes, mount) for mount in record.mounts)
         covered = {mount.target for mount in wanted}
         init = (_init_program(),) if options.init else ()
         return (*(each for each in files if each.target not in covered), *wanted, *init)

@@ -1,9 +1,10 @@
-"""Volumes: named or anonymous directories that outlive containers, and what a container mounts of all kinds.
+"""Volumes: named or anonymous directories that outlive containers.
 
 A volume is a row and a directory ``volumes/<name>/_data``; the row comes first and goes last. An empty one is filled
 with what the image has at its target, owner and mode included, before its first container starts; ``filling`` beside
-``_data`` says that this was under way, so that a crash makes it start again. Volumes are mounted nosuid, nodev and
-(unless ``exec`` is asked for) noexec, binds nosuid and nodev. Paths inside a volume and inside an image resolve there.
+``_data`` says that this was under way, so that a crash makes it start again. Paths inside a volume and inside
+an image resolve there. One with ``options`` is no directory of the store but what they say (``volume_drivers``), seen
+at ``_data`` in the mount namespaces of those who use it. Next: ``mount_points``, ``volume_snapshots``.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from bennu.config import Settings
-from bennu.errors import AlreadyExists, Conflict, Invalid, NotFound
-from bennu.host import process
+from bennu.errors import AlreadyExists, Conflict, NotFound
+from bennu.host import btrfs, process
 from bennu.host.files import directory, open_in_root, remove_tree
 from bennu.runtime.options import MountOption
-from bennu.runtime.spec import MountPoint
+from bennu.runtime.volume_drivers import mount_device, opened_device, parse_device
 from bennu.runtime.volume_specs import volume_name
 from bennu.store.database import Database
 
@@ -40,6 +41,7 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     anonymous: bool
     labels: dict[str, str]
     created: float
+    options: dict[str, str] = {}
 
 
 class Volumes:
@@ -49,21 +51,40 @@ class Volumes:
         self._root = settings.volumes
         self._database = database
 
-    def ensure(self, name: str, labels: dict[str, str] | None = None) -> Volume:
-        """The volume of a name, made if it is missing; then with these labels."""
-        return self.get(name) or self._make(volume_name(name), labels or {}, anonymous=False, exists_ok=True)
+    def ensure(
+        self, name: str, labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None
+    ) -> Volume:
+        """The volume of a name, made if it is missing; then with these labels and options.
 
-    def create(self, name: str | None = None, labels: dict[str, str] | None = None) -> Volume:
+        ``Conflict`` for one that is there with other options: what it holds is elsewhere.
+        """
+        found = self.get(name) or self._make(volume_name(name), labels or {}, options or {}, False, exists_ok=True)
+        if options is not None and found.options != dict(options):
+            raise Conflict(
+                f"volume {name!r} was made with other driver options",
+                f"remove it first (`bennu volume rm {name}`), or give the new one another name",
+            )
+        return found
+
+    def create(
+        self,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Volume:
         """A new volume, anonymous without a name. ``AlreadyExists`` if the name is taken."""
         chosen = os.urandom(ANONYMOUS_BYTES).hex() if name is None else volume_name(name)
-        return self._make(chosen, labels or {}, anonymous=name is None, exists_ok=False)
+        return self._make(chosen, labels or {}, options or {}, name is None, exists_ok=False)
 
-    def _make(self, name: str, labels: dict[str, str], *, anonymous: bool, exists_ok: bool) -> Volume:
+    def _make(
+        self, name: str, labels: Mapping[str, str], options: Mapping[str, str], anonymous: bool, *, exists_ok: bool
+    ) -> Volume:
+        parse_device(options)
         try:
             with self._database.transaction() as rows:
                 rows.execute(
-                    "INSERT INTO volumes (name, anonymous, labels, created) VALUES (?, ?, ?, ?)",
-                    (name, int(anonymous), msgspec.json.encode(labels).decode(), time.time()),
+                    "INSERT INTO volumes (name, anonymous, labels, options, created) VALUES (?, ?, ?, ?, ?)",
+                    (name, int(anonymous), _json(labels), _json(options), time.time()),
                 )
         except sqlite3.IntegrityError as error:
             if not exists_ok:
@@ -77,7 +98,11 @@ class Volumes:
     def _make_directory(self, name: str) -> None:
         # other users of the host must not reach what setuid or world-writable files a volume may hold
         self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        (self._root / name / "_data").mkdir(mode=0o755, parents=True, exist_ok=True)
+        place = self._root / name
+        place.mkdir(mode=0o755, exist_ok=True)
+        with suppress(FileExistsError):
+            if not btrfs.make_subvolume(place / "_data"):
+                (place / "_data").mkdir(mode=0o755)
 
     def get(self, name: str) -> Volume | None:
         """A volume, or None."""
@@ -95,17 +120,32 @@ class Volumes:
             anonymous=bool(row["anonymous"]),
             labels=msgspec.json.decode(row["labels"]),
             created=row["created"],
+            options=msgspec.json.decode(row["options"]),
         )
+
+    def place(self, name: str) -> Path:
+        """The directory of a volume: its data, its snapshots, and what is being made of them."""
+        return self._root / name
 
     def users(self, name: str) -> tuple[str, ...]:
         """The ids of the containers that mount a volume."""
         rows = self._database.query("SELECT container FROM container_volumes WHERE volume = ? ORDER BY 1", (name,))
         return tuple(row["container"] for row in rows)
 
-    def remove(self, name: str) -> None:
-        """Remove a volume and its content. ``NotFound``; ``Conflict`` while a container mounts it."""
+    def remove(self, name: str, *, snapshots: bool = True) -> None:
+        """Remove a volume and its content. ``NotFound``; ``Conflict`` while a container mounts it.
+
+        With ``snapshots`` off, ``Conflict`` for one that has any: they go with it.
+        """
         try:
             with self._database.transaction() as rows:
+                found = rows.execute("SELECT COUNT(*) FROM volume_snapshots WHERE volume = ?", (name,)).fetchone()[0]
+                if found and not snapshots:
+                    what = "a snapshot" if found == 1 else f"{found} snapshots"
+                    hint = f"`bennu volume rm --force {name}` removes all of it"
+                    raise Conflict(f"volume {name!r} has {what} that a rollback may need", hint)
+                rows.execute("DELETE FROM volume_snapshots WHERE volume = ?", (name,))
+                rows.execute("DELETE FROM volume_restores WHERE volume = ?", (name,))
                 removed = rows.execute("DELETE FROM volumes WHERE name = ?", (name,)).rowcount
         except sqlite3.IntegrityError as error:
             users = ", ".join(one[:12] for one in self.users(name))
@@ -159,69 +199,46 @@ class Volumes:
         os.chmod(data, status.st_mode & 0o7777)
         filling.unlink(missing_ok=True)
 
-    def point(self, mount: MountOption) -> MountPoint:
-        """What the runtime mounts. ``NotFound`` for a bind source that is missing and is not to be made."""
-        if mount.type == "tmpfs":
-            return _tmpfs(mount)
-        options = ["rbind" if mount.recursive else "bind", mount.propagation or "rprivate", "nosuid", "nodev"]
-        if mount.type == "bind":
-            source = _bind_source(mount)
-        else:
-            source = self._volume_source(mount)
-            options += [] if mount.exec else ["noexec"]
-        return MountPoint(
-            target=mount.target, source=source, options=(*options, *(("rro", "ro") if mount.readonly else ("rw",)))
-        )
-
-    def _volume_source(self, mount: MountOption) -> str:
-        assert mount.source is not None  # anonymous ones were named when the container was recorded
-        data = self._root / mount.source / "_data"
+    def source(self, name: str, subpath: str | None = None) -> str:
+        """The directory of the host that a container mounts. ``NotFound`` for a subpath that is not there."""
+        data = self._root / name / "_data"
         if not data.is_dir():  # a crash between the row and the directory
-            self._make_directory(mount.source)
-        if mount.subpath is None:
+            self._make_directory(name)
+        if subpath is None:
             return str(data)
         with directory(data) as root:
             try:
-                fd = open_in_root(root, mount.subpath, os.O_PATH)
+                fd = open_in_root(root, subpath, os.O_PATH)
             except OSError as error:
-                raise NotFound(f"volume {mount.source!r} has no {mount.subpath!r}") from error
+                raise NotFound(f"volume {name!r} has no {subpath!r}") from error
             try:
                 return os.readlink(f"/proc/self/fd/{fd}")
             finally:
                 os.close(fd)
 
+    def mount_devices(self, names: Iterable[str]) -> None:
+        """Mount what volumes are made from that are no directories of the store, for the caller's mount namespace."""
+        for name in dict.fromkeys(names):
+            volume = self.get(name)
+            device = None if volume is None else parse_device(volume.options)
+            if volume is not None and device is not None:
+                self._make_directory(name)
+                mount_device(device, volume.path)
 
-def _bind_source(mount: MountOption) -> str:
-    assert mount.source is not None
-    if not os.path.exists(mount.source):
-        if not mount.create:
-            raise NotFound(f"bind source {mount.source!r} does not exist", "create it, or use -v, which does")
-        os.makedirs(mount.source, exist_ok=True)
-    return mount.source
+    @contextmanager
+    def opened(self, volume: Volume) -> Iterator[Path]:
+        """A path of what a volume holds, good for this process and the block."""
+        device = parse_device(volume.options)
+        self._make_directory(volume.name)
+        if device is None:
+            yield volume.path
+            return
+        with opened_device(device, volume.path) as path:
+            yield path
 
 
-def _tmpfs(mount: MountOption) -> MountPoint:
-    options = ["nosuid", "nodev", *([] if mount.exec else ["noexec"]), "ro" if mount.readonly else "rw"]
-    options.append(f"mode={0o1777 if mount.mode is None else mount.mode:o}")
-    for key, value in (("size", mount.size_bytes), ("uid", mount.uid), ("gid", mount.gid)):
-        if value is not None:
-            options.append(f"{key}={value}")
-    options += ["tmpcopyup"] if mount.copyup else []
-    return MountPoint(target=mount.target, source="tmpfs", kind="tmpfs", options=tuple(options))
-
-
-def complete(mounts: tuple[MountOption, ...], image_volumes: tuple[str, ...]) -> tuple[MountOption, ...]:
-    """The mounts that were asked for, and an anonymous volume for each of the image's that none of them covers.
-
-    ``Invalid`` if two stand on one target.
-    """
-    seen: set[str] = set()
-    for mount in mounts:
-        if mount.target in seen:
-            raise Invalid(f"two mounts on {mount.target!r}", "keep one of them")
-        seen.add(mount.target)
-    extra = [MountOption(type="volume", target=target, exec=True) for target in image_volumes if target not in seen]
-    return (*mounts, *extra)
+def _json(value: Mapping[str, str]) -> str:
+    return msgspec.json.encode(dict(value)).decode()
 
 
 @contextmanager

@@ -382,6 +382,37 @@ CREATE TABLE drift_baselines (      -- what the host and the images' names were 
 ) STRICT;
 """
 
+_VOLUMES: Final = """
+-- runtime.volumes: JSON, what the local driver mounts (type, o, device); empty for a directory of the store
+ALTER TABLE volumes ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+CREATE TABLE volume_snapshots (     -- runtime.volume_snapshots
+    id TEXT PRIMARY KEY,
+    volume TEXT NOT NULL REFERENCES volumes (name),
+    project TEXT NOT NULL,
+    revision INTEGER NOT NULL,      -- whose data these are: the one that was active
+    rollout INTEGER NOT NULL,       -- the revision that was being rolled out when it was taken
+    method TEXT NOT NULL,
+    consistency TEXT NOT NULL,
+    files INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    created REAL NOT NULL,
+    UNIQUE (project, rollout, volume)
+) STRICT;
+CREATE INDEX volume_snapshots_by_volume ON volume_snapshots (volume);
+CREATE TABLE volume_restores (      -- runtime.volume_restores: data that are being put back
+    volume TEXT PRIMARY KEY REFERENCES volumes (name),
+    id TEXT NOT NULL,               -- of the snapshot that the present data become
+    body TEXT NOT NULL              -- JSON: runtime.volume_restores.Restore
+) STRICT;
+CREATE TABLE engine_quiet (         -- engine.embedded.quieting: replicas that have to be let go again
+    container TEXT PRIMARY KEY REFERENCES containers (id) ON DELETE CASCADE,
+    project TEXT NOT NULL,
+    owner TEXT NOT NULL,            -- "pid:start" of the process that does it
+    resume TEXT                     -- JSON: compose.extension.Quiesce; NULL where it is paused
+) STRICT;
+"""
+
 MIGRATIONS: Final[tuple[str, ...]] = (
     _STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,
     _STOPPED_SETS,
@@ -393,4 +424,5 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _DRILLS,
     _TRANSFERS,
     _DRIFT,
+    _VOLUMES,
 )

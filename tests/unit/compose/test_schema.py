@@ -92,6 +92,7 @@ NESTED_SAMPLES = {
             "validate": "http://:1/",
             "canary": "5s",
             "watch": "5s",
+            "quiesce": "sync",
         },
     ),
     "VALIDATION": (
@@ -115,6 +116,7 @@ NESTED_SAMPLES = {
         {"max_errors": "1%", "max_p99": "1s", "compare": "{errors: 2%}", "min_requests": "9", "weight": "7%"},
     ),
     "COMPARISON": ("x-bennu: {watch: {for: 1m, compare: {%s}}}", {"errors": "2%", "p99": "20%"}),
+    "QUIESCE": ("x-bennu: {quiesce: {command: sync, %s}}", {"resume": "true", "timeout": "5s"}),
 }
 OTHER = "  db: {image: postgres}\n"
 # what each form has already, and the kinds of validation, which exclude each other

@@ -22,7 +22,17 @@ from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.deploy.states import FINAL, NEXT, State
 from bennu.deploy.turn import AGENT
-from bennu.engine.actions import Action, Activate, AwaitReady, Drain, Receipt, RemoveSet, StartSet, TryCanaries
+from bennu.engine.actions import (
+    Action,
+    Activate,
+    AwaitReady,
+    Drain,
+    Receipt,
+    RemoveSet,
+    SnapshotVolumes,
+    StartSet,
+    TryCanaries,
+)
 from bennu.engine.base import Report
 from bennu.engine.sets import SetSpec
 from bennu.errors import BennuError, Conflict, Failed, NotFound
@@ -88,10 +98,21 @@ class Fleet:
     def deployer(self, author: str = "me") -> Deployer:
         return Deployer(self.engine, self.history, self.settings.locks, project=PROJECT, author=author)
 
-    def apply(self, release: Release, listener: Listener | None = None, policy: Policy | None = None) -> Outcome:
+    def apply(
+        self,
+        release: Release,
+        listener: Listener | None = None,
+        policy: Policy | None = None,
+        restore: dict[str, str] | None = None,
+    ) -> Outcome:
         deployer, listener = self.deployer(), listener or self.listener
         with deployer.exclusive(listener):
-            return deployer.carry_out(deployer.plan(release, policy=policy), release, listener)
+            return deployer.carry_out(deployer.plan(release, policy=policy, restore=restore), release, listener)
+
+    @property
+    def data(self) -> dict[str, str]:
+        """What the volumes hold."""
+        return self.engine.data.texts
 
     def active(self) -> dict[str, str]:
         return dict(self.engine.observe(PROJECT).active)
@@ -370,9 +391,10 @@ def die_at(fleet: Fleet, state: State) -> Release:
             raise Died
 
     reverting = "ill" if state is State.REVERT_DRAINING else "bad" if state.name.startswith("REVERT") else None
-    wanted = shop(reverting or "3", db="3", keep=1, proof=PROOF)
+    wanted = shop(reverting or "3", db="3", keep=1, proof=PROOF, snapshot=("data",))
+    restore = {"shop_data": fleet.engine.snapshots(PROJECT)[0].id} if state.name.endswith("RESTORING") else None
     with pytest.raises(Died):
-        fleet.apply(wanted, Listener(die), POLICY)
+        fleet.apply(wanted, Listener(die), POLICY, restore)
     assert fleet.history.rolling(PROJECT) is not None
     return wanted
 
@@ -380,8 +402,10 @@ def die_at(fleet: Fleet, state: State) -> Release:
 @pytest.fixture
 def two(fleet: Fleet) -> Fleet:
     """Two releases have been rolled out: the third has something to prune."""
-    fleet.apply(shop("1", keep=1))
-    fleet.apply(shop("2", keep=1))
+    fleet.apply(shop("1", keep=1, snapshot=("data",)))
+    fleet.data["shop_data"] = "of 1"
+    fleet.apply(shop("2", keep=1, snapshot=("data",)))
+    fleet.data["shop_data"] = "of 2"
     return fleet
 
 
@@ -396,6 +420,7 @@ def test_a_dead_rollout_is_taken_up(two: Fleet, state: State):
     assert two.states().count("active") == 1
     assert "revision 3 was left unfinished by me; taking it up" in two.listener.lines
     assert two.listener.lines[-1] == f"revision 3 is {'active' if committed else 'reverted'}"
+    assert two.data == {"shop_data": "of 2"}
     two.apply(shop("4", keep=1))
     assert two.runs(shop("4"))
     found = two.engine.observe(PROJECT)
@@ -446,6 +471,69 @@ def test_a_bad_canary_marks_the_revision_bad(fleet: Fleet):
     assert fleet.states() == ["active", "failed"]
     with pytest.raises(Conflict, match="never served"):
         fleet.history.rollback_target(PROJECT, 2)
+
+
+# data of volumes
+
+
+def snapshots(fleet: Fleet) -> list[tuple[int, str, str]]:
+    """Whose data there are, how they were taken, and what they hold."""
+    found = fleet.engine.snapshots(PROJECT)
+    return [(one.revision, one.consistency, fleet.engine.data.kept[one.id]) for one in found]
+
+
+def test_each_switch_snapshots_what_the_old_code_leaves(two: Fleet):
+    assert snapshots(two) == [(1, "paused", "of 1")]
+    two.apply(shop("2", db="2", keep=1, snapshot=("data",)))
+    assert snapshots(two) == [(2, "stopped", "of 2")]  # that of revision 1 went with its release
+
+
+def test_a_release_without_snapshots_is_left_with_one(two: Fleet):
+    two.apply(shop("3", keep=3))
+    assert [revision for revision, *_ in snapshots(two)] == [1, 2]
+    two.apply(shop("4", keep=3))
+    assert [revision for revision, *_ in snapshots(two)] == [1, 2]
+
+
+def test_code_and_data_go_back_together_and_forth_again(two: Fleet):
+    first = two.engine.snapshots(PROJECT)[0]
+    old = two.active()["db"]
+    two.apply(shop("1", keep=1, snapshot=("data",)), restore={"shop_data": first.id})
+    assert two.data == {"shop_data": "of 1"}
+    assert two.active() == {"web": shop("1").spec("web").id, "db": f"{old}-1"}
+    two.data["shop_data"] = "of 3"
+    assert (2, "stopped", "of 2") in snapshots(two)
+    back = next(one for one in two.engine.snapshots(PROJECT) if one.revision == 2)
+    two.apply(shop("2", keep=1, snapshot=("data",)), restore={"shop_data": back.id})
+    assert two.data == {"shop_data": "of 2"}
+    assert (3, "stopped", "of 3") in snapshots(two)
+
+
+def test_a_rollback_with_data_that_fails_takes_the_data_back(two: Fleet):
+    first = two.engine.snapshots(PROJECT)[0]
+    with pytest.raises(Failed, match="reverted"):
+        two.apply(shop("bad", keep=1, snapshot=("data",)), restore={"shop_data": first.id})
+    assert two.data == {"shop_data": "of 2"}
+    assert two.runs(shop("2"))
+    assert snapshots(two) == [(1, "paused", "of 1")]
+
+
+def test_a_snapshot_stays_when_new_code_has_run_and_failed(two: Fleet):
+    with pytest.raises(Failed):
+        two.apply(shop("bad", keep=1, snapshot=("data",)))
+    assert snapshots(two) == [(1, "paused", "of 1"), (2, "paused", "of 2")]
+
+
+def test_a_snapshot_that_fails_stops_everything(two: Fleet):
+    def refuse(action: Action, _cancel: threading.Event) -> None:
+        if isinstance(action, SnapshotVolumes) and not action.ahead:
+            raise Failed("the disk is full")
+
+    two.engine.before = refuse
+    with pytest.raises(Failed, match="the disk is full"):
+        two.apply(shop("3", db="3", keep=1, snapshot=("data",)))
+    assert two.runs(shop("2"))
+    assert not any(isinstance(each, StartSet) and each.spec.image == image("web 3") for each in two.engine.done)
 
 
 def test_down_does_not_take_up_what_it_removes(two: Fleet):

@@ -7,12 +7,14 @@ import pytest
 from bennu.compose.extension import Canary, Expectation, Hook, Hooks, Validation, Watch, XBennu
 from bennu.compose.model import DependsOn, Deploy, Mount, Port, Service
 from bennu.deploy import plan as planning
+from bennu.deploy.data import Data, PlannedSnapshot
 from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release, ReleaseService
 from bennu.deploy.rollout import Rollout
 from bennu.deploy.states import COMMITTED, FINAL, NEXT, Cancelled, Done, Failed, State
 from bennu.digest import digest_of
 from bennu.engine.sets import Observation, ReplicaObservation, SetObservation, SetSpec
+from bennu.engine.snapshots import VolumeCost
 
 CHECKS = (Validation(http=Expectation(port=80)),)
 
@@ -88,6 +90,15 @@ class Play:
                 return "Propose " + ", ".join(self.names[spec.id] for spec in command.specs)
             case "Activate":
                 return "Activate " + ", ".join(self.names[s] for s in command.sets.values())
+            case "SnapshotVolumes":
+                ahead = " ahead" if command.ahead else ""
+                return f"SnapshotVolumes {', '.join(command.volumes)}{ahead}"
+            case "RestoreVolumes":
+                return f"RestoreVolumes {command.step}"
+            case "ResumeWriters":
+                return "ResumeWriters"
+            case "RemoveSnapshots":
+                return f"RemoveSnapshots {', '.join(command.snapshots)}{'taken' if command.taken else ''}"
             case "Deactivate":
                 return "Deactivate " + ", ".join(command.services)
             case "CallHooks":
@@ -478,6 +489,71 @@ class Model:
                 assert command.set not in {*self.active.values(), *self.shares.values()}
                 self.specs.pop(command.set, None)
                 self.running.pop(command.set, None)
+
+
+def with_snapshot(plan: planning.Plan, *, wave: int = 0, restore: bool = False) -> planning.Plan:
+    cost = VolumeCost(volume="shop_data", method="copy", files=1, size_bytes=1, seconds=1.0)
+    planned = PlannedSnapshot(volume="shop_data", wave=wave, consistency="stopped", cost=cost)
+    return planning.with_data(
+        plan,
+        Data(leaving=1, restore={"shop_data": "s1"}, forget=("s0",))
+        if restore
+        else Data(leaving=1, snapshots=(planned,)),
+    )
+
+
+def test_a_volume_is_copied_ahead_and_snapshotted_while_its_writer_is_stopped() -> None:
+    play = Play(with_snapshot(planning.make(V2, observed(*both(V1)), revision=1)))
+    play.expect("Prepare").expect("SnapshotVolumes shop_data ahead").expect("StopSet old db")
+    play.expect("SnapshotVolumes shop_data").expect("StartSet new db")
+    play.expect("AwaitReady new db").expect("Activate new db")
+
+
+def test_a_volume_is_snapshotted_in_its_own_wave() -> None:
+    play = Play(with_snapshot(planning.make(V2, observed(*both(V1)), revision=1), wave=1))
+    play.expect("Prepare").expect("SnapshotVolumes shop_data ahead").expect("StopSet old db")
+    play.expect("StartSet new db").expect("AwaitReady new db")
+    play.expect("Activate new db").expect("SnapshotVolumes shop_data")
+
+
+def test_a_snapshot_that_fails_lets_writers_go_on_and_leaves_nothing() -> None:
+    play = Play(with_snapshot(planning.make(V2, observed(*both(V1)), revision=1)))
+    play.expect("Prepare").expect("SnapshotVolumes shop_data ahead").expect("StopSet old db")
+    play.expect("SnapshotVolumes shop_data", fails="SnapshotVolumes shop_data").expect("ResumeWriters")
+    play.expect("StartSet old db").expect("AwaitReady old db").expect("RemoveSnapshots taken").ends(State.REVERTED)
+
+
+def test_data_go_back_while_everything_that_changes_is_stopped() -> None:
+    play = Play(with_snapshot(planning.make(V2, observed(*both(V1)), revision=1), restore=True))
+    play.expect("Prepare").expect("RestoreVolumes stage").expect("StopSet old db", "StopSet old web")
+    play.expect("RestoreVolumes swap").expect("StartSet new db")
+    play.expect("AwaitReady new db").expect("Activate new db")
+    play.expect("StartSet new web").expect("AwaitReady new web").expect("Activate new web")
+    play.expect("RemoveSnapshots s0").ends(State.DONE)
+
+
+def test_data_that_went_back_come_again_before_the_old_code_does() -> None:
+    play = Play(with_snapshot(planning.make(V2, observed(*both(V1)), revision=1), restore=True))
+    play.expect("Prepare").expect("RestoreVolumes stage").expect("StopSet old db", "StopSet old web")
+    play.expect("RestoreVolumes swap").expect("StartSet new db")
+    play.expect("AwaitReady new db", fails="AwaitReady new db").expect("StopSet new db")
+    play.expect("RestoreVolumes back").expect("StartSet old db", "StartSet old web")
+    play.expect("AwaitReady old db", "AwaitReady old web").expect("RemoveSet new db").ends(State.REVERTED)
+
+
+def test_data_that_cannot_come_again_leave_everything_stopped() -> None:
+    play = Play(with_snapshot(planning.make(V2, observed(*both(V1)), revision=1), restore=True))
+    play.expect("Prepare").expect("RestoreVolumes stage").expect("StopSet old db", "StopSet old web")
+    play.expect("RestoreVolumes swap", fails="RestoreVolumes swap")
+    play.expect("RestoreVolumes back", fails="RestoreVolumes back").ends(State.STUCK)
+
+
+def test_a_dead_restore_is_taken_back() -> None:
+    plan = with_snapshot(planning.make(V2, observed(*both(V1)), revision=1), restore=True)
+    play = Play(plan)
+    play.rollout, play.commands = Rollout.recover(plan, observed(*both(V1)))
+    play.expect("RestoreVolumes back").expect("StartSet old db", "StartSet old web")
+    play.expect("AwaitReady old db", "AwaitReady old web").ends(State.REVERTED)
 
 
 def test_the_table_covers_every_state_and_every_way_ends() -> None:

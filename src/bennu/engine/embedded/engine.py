@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -22,9 +22,13 @@ from bennu.engine.actions import (
     Receipt,
     RemoveProject,
     RemoveSet,
+    RemoveSnapshots,
     RemoveStray,
     RenewReplica,
     RenewSurroundings,
+    RestoreVolumes,
+    ResumeWriters,
+    SnapshotVolumes,
     StartSet,
     StopSet,
     TryCanaries,
@@ -42,7 +46,9 @@ from bennu.engine.embedded.surroundings import Surroundings
 from bennu.engine.embedded.surveying import Surveying
 from bennu.engine.embedded.tending import Tending
 from bennu.engine.embedded.traffic import Traffic
+from bennu.engine.embedded.volume_data import DataAction, VolumeData
 from bennu.engine.sets import Observation, SetId, SetSpec
+from bennu.engine.snapshots import VolumeChanges, VolumeCost, VolumeSnapshot
 from bennu.engine.survey import Survey
 from bennu.errors import Conflict, NotFound
 from bennu.host import files
@@ -78,6 +84,7 @@ class EmbeddedEngine:
         self._images = images
         self._say = say
         self.records = EngineRecords(database)
+        self.data = VolumeData(containers, database)
         self._replicas = Replicas(settings, containers, self._networks, images)
         self._traffic = Traffic(settings, self.records, self._networks, images)
         self._proving = Proving(self._replicas, self.records, self._images, self._traffic)
@@ -124,16 +131,24 @@ class EmbeddedEngine:
                 return self._proving.execute(action, self._spec(action.set), report, cancel)
             case RenewReplica() | HoldReplica() | EndHold():
                 return self._execute_on_one(action, report, cancel)
-            case TryCanaries() | Drain():
+            case TryCanaries() | Drain() | SnapshotVolumes() | ResumeWriters() | RestoreVolumes() | RemoveSnapshots():
                 return self._execute_long(action, report, cancel)
             case Prepare() | Propose() | Activate() | Deactivate():
                 return self._execute_quick(action)
             case _:
                 return self._take_away(action, report)
 
-    def _execute_long(self, action: TryCanaries | Drain, report: Report, cancel: threading.Event) -> Receipt:
-        """The actions that wait for what clients do."""
-        return self._drain(action, cancel) if isinstance(action, Drain) else self._try(action, report, cancel)
+    def _execute_long(
+        self, action: TryCanaries | Drain | DataAction, report: Report, cancel: threading.Event
+    ) -> Receipt:
+        """The actions that wait for what clients do, or for the disk."""
+        match action:
+            case Drain():
+                return self._drain(action, cancel)
+            case TryCanaries():
+                return self._try(action, report, cancel)
+            case _:
+                return self.data.execute(action, report, cancel)
 
     def _execute_on_one(
         self, action: RenewReplica | HoldReplica | EndHold, report: Report, cancel: threading.Event
@@ -175,6 +190,18 @@ class EmbeddedEngine:
             case RenewSurroundings() | RemoveStray():
                 return self._execute_around(action)
 
+    def assess(self, volumes: Sequence[str]) -> tuple[VolumeCost, ...]:
+        """What snapshots of these volumes would cost."""
+        return self.data.assess(volumes)
+
+    def snapshots(self, project: str) -> tuple[VolumeSnapshot, ...]:
+        """The snapshots of a project's volumes."""
+        return self.data.list(project)
+
+    def changes(self, snapshot: str) -> VolumeChanges:
+        """What has changed in a volume since a snapshot."""
+        return self.data.changes(snapshot)
+
     def tend(self, project: str, now: float) -> float:
         """Do what is due; the seconds until next time."""
         if abs(now - self._reconciled) > RECONCILE_SECONDS:
@@ -182,6 +209,7 @@ class EmbeddedEngine:
             self._reconciled = now
         elif self._networks.get(network_name(project)) is not None:
             self._networks.ensure(network_name(project))
+        self.data.release(project, self._say)
         return self._tending.tend(project, now, self._say)
 
     def watch(self, timeout_seconds: float, wake: int) -> None:
@@ -237,7 +265,8 @@ class EmbeddedEngine:
                 if self._containers.volumes.get(volume.name) is None:
                     raise NotFound(f"external volume {volume.name!r} does not exist", "create it, or drop `external`")
             else:
-                self._containers.volumes.ensure(volume.name, {**volume.labels, labels.PROJECT: action.project})
+                made = {**volume.labels, labels.PROJECT: action.project}
+                self._containers.volumes.ensure(volume.name, made, volume.driver_opts)
         network = network_name(action.project)
         self._networks.ensure(network)
         self._replicas.sweep(action.project, self.records.sets(action.project))

@@ -17,10 +17,10 @@ from bennu.engine.embedded.options import container_options
 from bennu.engine.sets import SetSpec
 from bennu.oci.image_config import ContainerConfig
 from bennu.runtime import resolve
+from bennu.runtime.mount_points import complete
 from bennu.runtime.options import ContainerOptions, MountOption
 from bennu.runtime.spec import CPU_PERIOD_MICROSECONDS, Limits, Process
 from bennu.runtime.users import User
-from bennu.runtime.volumes import complete
 
 PAGE: Final = 4096
 LIMIT_NAMES: Final = {

@@ -85,11 +85,12 @@ def server_of(spec: SetSpec, index: int) -> str:
 
 def takes_requests(replicas: Iterable[ReplicaObservation], leaving: Collection[str] = ()) -> dict[str, bool]:
     """Who of a set takes requests, by container: all that are ready; if none is, all that run, since a guess beats a
-    refusal. ``leaving``: containers that take none while anybody else can.
+    refusal. One that is paused for the moment of a snapshot goes on: its requests wait that long. ``leaving``:
+    containers that take none while anybody else can.
     """
     every = tuple(replicas)
     for able in (
-        {one.container for one in every if one.is_ready},
+        {one.container for one in every if one.is_ready or one.state == "paused"},
         {one.container for one in every if one.state == "running"},
     ):
         if able.difference(leaving):
