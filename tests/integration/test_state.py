@@ -28,7 +28,10 @@ DB = """\
       - |
         n=$$(cat /data/b 2>/dev/null || echo 0)
         while :; do
-          n=$$((n+1)); echo $$n > /data/a.new; mv /data/a.new /data/a; echo $$n > /data/b.new; mv /data/b.new /data/b; sleep 0.02
+          n=$$((n+1))
+          echo $$n > /data/a.new; mv /data/a.new /data/a
+          echo $$n > /data/b.new; mv /data/b.new /data/b
+          sleep 0.02
         done
     environment: {{TUNE: "{tune}"}}
     stop_signal: SIGKILL
@@ -154,9 +157,8 @@ def test_who_uses_a_volume_otherwise_stops_data_from_going_back(fleet: FleetWorl
     fleet.apply()
     write(fleet, "v2")
     fleet.apply()
-    fleet.succeed(
-        "run", "-d", "--network", "none", "--name", "reader", "-v", "tiny_data:/data:ro", "web:v1", "sleep", "1000"
-    )
+    reader = ("--network", "none", "--name", "reader", "-v", "tiny_data:/data:ro")
+    fleet.succeed("run", "-d", *reader, "web:v1", "sleep", "1000")
     done = fleet.bennu("rollback", "--with-data", "--yes")
     assert done.returncode == 1
     assert "volume 'tiny_data' is mounted by 'reader'" in done.stderr
