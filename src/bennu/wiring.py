@@ -209,34 +209,12 @@ class Store:
 
     def usage(self) -> list[Usage]:
         """What takes space, kind by kind."""
+        from bennu.runtime.containers import Containers
+        from bennu.runtime.usage import runtime_usage
         from bennu.store.usage import all_usage
 
-        others = (self._container_usage, self._volume_usage, self._volume_snapshot_usage)
-        return all_usage(self.images, self.garbage, others)
-
-    def _container_usage(self) -> Usage:
-        from bennu.runtime.containers import Containers
-        from bennu.store.usage import directory_usage
-
         containers = Containers(self.settings, self.database, self.snapshots)
-        places = {containers.place(each.record).directory: each.status.is_alive for each in containers.list()}
-        return directory_usage("Containers", places)
-
-    def _volume_usage(self) -> Usage:
-        from bennu.runtime.volumes import Volumes
-        from bennu.store.usage import directory_usage
-
-        volumes = Volumes(self.settings, self.database)
-        used = {each.path: bool(volumes.users(each.name)) for each in volumes.walk()}
-        return directory_usage("Local Volumes", used)
-
-    def _volume_snapshot_usage(self) -> Usage:
-        from bennu.runtime.volume_snapshots import VolumeSnapshots
-        from bennu.runtime.volumes import Volumes
-        from bennu.store.usage import directory_usage
-
-        snapshots = VolumeSnapshots(Volumes(self.settings, self.database), self.database)
-        return directory_usage("Volume Snapshots", {snapshots.path(one): True for one in snapshots.walk()})
+        return all_usage(self.images, self.garbage, runtime_usage(containers, self.database))
 
 
 class Runtime(Store):

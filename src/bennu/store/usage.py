@@ -1,12 +1,12 @@
 """What the store takes on the disk, kind by kind, and how much of it nothing uses.
 
-Images count each layer once, however many images share it. Kinds of the upper floors come from providers that
-``wiring`` hands in, as the roots of ``gc`` do.
+Images count each layer once, however many images share it. Kinds of the upper floors are handed
+in by ``wiring``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,9 +24,6 @@ class Usage(msgspec.Struct, frozen=True):
     active: int
     size_bytes: int
     reclaimable_bytes: int
-
-
-UsageProvider = Callable[[], Usage]
 
 
 def directory_usage(what: str, directories: Mapping[Path, bool]) -> Usage:
@@ -65,6 +62,6 @@ def cache_usage(images: Images) -> Usage:
     return Usage("Build Cache", len(loose), 0, size_bytes, size_bytes)
 
 
-def all_usage(images: Images, garbage: Garbage, others: Sequence[UsageProvider]) -> list[Usage]:
+def all_usage(images: Images, garbage: Garbage, others: Sequence[Usage]) -> list[Usage]:
     """Every kind, in the order of Docker's listing: images, the others, build cache."""
-    return [image_usage(images, garbage), *(provider() for provider in others), cache_usage(images)]
+    return [image_usage(images, garbage), *others, cache_usage(images)]
