@@ -114,6 +114,11 @@ class Settings(msgspec.Struct, frozen=True):
         return self.root / "failures"
 
     @property
+    def sources(self) -> Path:
+        """Checkouts of commits that were pushed or followed, ``<repository>/<commit>/<name>``."""
+        return self.root / "sources"
+
+    @property
     def temporary(self) -> Path:
         """Half-made things, on the root's file system so that they can be renamed into place; swept by ``gc``."""
         return self.root / "tmp"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bennu.build.storage import CacheStorage
     from bennu.compose.extension import HookEvent
     from bennu.deploy.apply import Deployer
+    from bennu.deploy.commits import Commits
     from bennu.deploy.drift_looks import Drifts, DriftWatch
     from bennu.deploy.drift_records import Look
     from bennu.deploy.drills import Drills
@@ -366,6 +367,13 @@ class Fleet(Runtime):
         entries = self.build_storage.entries()
         taken = sum(entry.size_bytes for entry in entries if not entry.is_shared)
         return self.build_storage.prune(keep_bytes=max(0, taken - size_bytes), dry_run=dry_run).size_bytes
+
+    @cached_property
+    def commits(self) -> Commits:
+        """What became of commits that were pushed or followed."""
+        from bennu.deploy.commits import Commits
+
+        return Commits(self.database)
 
     @cached_property
     def drills(self) -> Drills:

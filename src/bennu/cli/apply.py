@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from bennu.cli.command import PROFILE, PROJECT, YES, Arguments, Command, operand, switch
+from bennu.cli.command import PROFILE, PROJECT, YES, Arguments, Command, operand, option, switch
 from bennu.cli.context import Context
 from bennu.cli.fleet import DEADLINES, NO_HOOKS, roll_out, wake_agent
 from bennu.cli.human import clock
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from bennu.deploy.plan import Plan
     from bennu.deploy.release import Release
     from bennu.wiring import Fleet
+
+COMMIT = (
+    option("--commit", metavar="ID", help="The commit that the file is of", hidden=True),
+    option("--reference", metavar="NAME", help="The branch or tag that the commit was at", hidden=True),
+    option("--repository", metavar="URL", help="Where the commit is from", hidden=True),
+    option("--by", metavar="TEXT", help="What the author is said to do", default="apply", hidden=True),
+)
+"""For what deploys commits by itself."""
 
 COMMAND = Command(
     "apply",
@@ -40,6 +48,7 @@ COMMAND = Command(
         FULL,
         NO_HOOKS,
         *DEADLINES,
+        *COMMIT,
     ),
     description=(
         "Builds what the file builds, compares the result with what runs, and shows the plan. Every service that "
@@ -84,7 +93,7 @@ class _Road:
     def from_file(self) -> int:
         """Build outside the lock; plan, ask and roll out inside it."""
         wanted = Planned(self._fleet, self._args, self._context)
-        deployer, news = deployer_of(self._fleet, wanted.name, self._args, "apply")
+        deployer, news = deployer_of(self._fleet, wanted.name, self._args, self._args.by)
         wanted.build(None if self._args.dry_run else news)
         if self._args.dry_run:
             return self._show(wanted.plan(deployer, wanted.release()))

@@ -65,9 +65,13 @@ class Planned:
     @cached_property
     def policy(self) -> Policy:
         """What the file says of the project as a whole."""
+        from msgspec.structs import replace
+
         from bennu.deploy.policy import origin_of, policy_of
 
-        return policy_of(self.project, origin_of(self.project, tuple(self._args.profiles)))
+        origin = origin_of(self.project, tuple(self._args.profiles))
+        known = {name: getattr(self._args, name, None) for name in ("commit", "reference", "repository")}
+        return policy_of(self.project, replace(origin, **known))
 
     @cached_property
     def replacing(self) -> Replacing:

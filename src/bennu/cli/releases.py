@@ -27,6 +27,7 @@ COLUMNS = (
     Column("STATE", "State"),
     Column("KIND", "Kind"),
     Column("RELEASE", "Release"),
+    Column("COMMIT", "Commit"),
     Column("STARTED", "Started"),
     Column("TOOK", "Took"),
     Column("BY", "Author"),
@@ -46,7 +47,8 @@ def run(args: Arguments, context: Context) -> int:
 
 
 def _record(revision: Revision, now: float) -> dict[str, object]:
-    back = f"rollback to {revision.origin}" if revision.kind == "rollback" else "apply"
+    back = f"rollback to {revision.origin}" if revision.kind == "rollback" else revision.kind
+    origin = revision.origin_of_release
     took = clock(revision.finished - revision.started) if revision.finished is not None else ""
     return {
         "Project": revision.project,
@@ -54,6 +56,10 @@ def _record(revision: Revision, now: float) -> dict[str, object]:
         "State": revision.state,
         "Kind": back,
         "Release": short(revision.release),
+        "Commit": origin.commit[:10] if origin and origin.commit else "",
+        "Reference": origin.reference if origin else None,
+        "Repository": origin.repository if origin else None,
+        "Directory": origin.directory if origin else None,
         "Started": ago(revision.started, now),
         "StartedAt": revision.started,
         "Took": took,

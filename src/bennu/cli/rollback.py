@@ -46,6 +46,7 @@ def run(args: Arguments, context: Context) -> int:
 
     from bennu.cli.data_loss import show_loss, snapshots_to_restore
     from bennu.cli.rollout_progress import RolloutProgress
+    from bennu.deploy.policy import returned
     from bennu.wiring import Fleet
 
     started = time.monotonic()
@@ -57,8 +58,9 @@ def run(args: Arguments, context: Context) -> int:
         with deployer.exclusive(reporter, wait_seconds=args.wait):
             target = fleet.history.rollback_target(name, args.revision, same=args.with_data)
             release = fleet.history.release(target.release)
+            policy = returned(fleet.history.policy(name), target.origin_of_release)
             restore = snapshots_to_restore(fleet, name, target, args.revision) if args.with_data else {}
-            plan = deployer.plan(release, restore={volume: one.id for volume, one in restore.items()})
+            plan = deployer.plan(release, policy=policy, restore={volume: one.id for volume, one in restore.items()})
             if restore:
                 show_loss(fleet, restore, context)
             show_plan(fleet, plan, context, full=args.full)

@@ -41,6 +41,9 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("drift", "Show what is not as it was made"),
         Row("releases", "List the revisions of a project"),
         Row("down", "Stop and remove a project"),
+        Row("git init", "Make a repository that deploys what is pushed to it"),
+        Row("git receive", "Deploy what is being pushed, as a hook of git"),
+        Row("follow", "Deploy every commit of a repository elsewhere"),
         Row("config", "Check the Compose file and print it resolved"),
     ),
     "Images": (

@@ -22,7 +22,7 @@ from bennu.compose.canonical import canonical_json
 from bennu.compose.struct import Value
 from bennu.deploy import release as releases
 from bennu.deploy.plan import Plan
-from bennu.deploy.policy import Policy
+from bennu.deploy.policy import Origin, Policy
 from bennu.deploy.release import Release
 from bennu.digest import Digest
 from bennu.engine.sets import SetId
@@ -69,6 +69,8 @@ class Revision(Value, frozen=True, kw_only=True, omit_defaults=True):
     figures: dict[str, dict[str, float]] = {}
     bad: bool = False
     source: Source | None = None
+    origin_of_release: Origin | None = None
+    """Where the release came from: a directory, or a commit."""
 
     @property
     def seconds(self) -> float | None:
@@ -341,6 +343,21 @@ def described(revision: Revision) -> str:
     return f"revision {revision.number} ({what}, {revision.state}) by {revision.author} at {at}"
 
 
+class _OfPolicy(Value, frozen=True, kw_only=True):
+    origin: Origin | None = None
+
+
+class _OfPlan(Value, frozen=True, kw_only=True):
+    """As much of a plan as its origin takes."""
+
+    policy: _OfPolicy | None = None
+
+
+def _origin(plan: str) -> Origin | None:
+    policy = msgspec.json.decode(plan, type=_OfPlan).policy
+    return None if policy is None else policy.origin
+
+
 def last_verdict(release: Digest, revisions: Sequence[Revision]) -> Revision:
     """The revision, newest first, in which a release was last found good or bad; interrupted ones say nothing."""
     of_it = [each for each in revisions if each.release == release]
@@ -363,5 +380,6 @@ def _revision(row: sqlite3.Row) -> Revision:
         reason=row["reason"],
         figures=msgspec.json.decode(row["figures"], type=dict[str, dict[str, float]]),
         bad=bool(row["bad"]),
+        origin_of_release=_origin(row["plan"]),
         source=None if row["source"] is None else msgspec.json.decode(row["source"], type=Source),
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from bennu.compose.extension import Hooks, Window
 from bennu.compose.model import Project
 from bennu.compose.struct import Value
@@ -36,12 +38,10 @@ class Policy(Value, frozen=True, kw_only=True, omit_defaults=True):
     rebuild: bool = False
     windows: tuple[Window, ...] = ()
     jitter_seconds: float = 0.0
+    directory: str = "/"
+    """Where the file of this policy is, and commands of its hooks run."""
     origin: Origin | None = None
-
-    @property
-    def directory(self) -> str:
-        """Where commands of hooks run."""
-        return self.origin.directory if self.origin else "/"
+    """Where the release that runs came from: after a rollback that is not where the policy came from."""
 
 
 NO_POLICY: Final = Policy()
@@ -55,6 +55,7 @@ def policy_of(project: Project, origin: Origin) -> Policy:
         rebuild=project.x_bennu.rebuild,
         windows=project.x_bennu.windows,
         jitter_seconds=project.x_bennu.jitter_seconds,
+        directory=project.directory,
         origin=origin,
     )
 
@@ -62,3 +63,8 @@ def policy_of(project: Project, origin: Origin) -> Policy:
 def origin_of(project: Project, profiles: tuple[str, ...] = ()) -> Origin:
     """Where a fleet file that lies in a directory came from."""
     return Origin(directory=project.directory, files=project.files, profiles=profiles)
+
+
+def returned(policy: Policy | None, origin: Origin | None) -> Policy:
+    """The policy after a rollback to a release of that origin: as it is now, of another release."""
+    return msgspec.structs.replace(policy or NO_POLICY, origin=origin)

@@ -413,6 +413,18 @@ CREATE TABLE engine_quiet (         -- engine.embedded.quieting: replicas that h
 ) STRICT;
 """
 
+_COMMITS: Final = """
+CREATE TABLE commits (              -- deploy.commits: what became of commits that were pushed or followed
+    source TEXT NOT NULL,           -- repository and reference
+    commit_id TEXT NOT NULL,
+    parent TEXT,                    -- the commit that the reference was at before
+    state TEXT NOT NULL CHECK (state IN ('trying', 'deployed', 'landed', 'failed')),
+    tried REAL NOT NULL,
+    reason TEXT,
+    PRIMARY KEY (source, commit_id)
+) STRICT;
+"""
+
 MIGRATIONS: Final[tuple[str, ...]] = (
     _STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,
     _STOPPED_SETS,
@@ -425,4 +437,5 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _TRANSFERS,
     _DRIFT,
     _VOLUMES,
+    _COMMITS,
 )
