@@ -49,7 +49,7 @@ class Desk:
     listener: Listener = field(default_factory=Listener)
 
     def policy(self, **hooks: tuple[Hook, ...]) -> Policy:
-        return Policy(hooks=Hooks(**hooks), origin=Origin(directory=str(self.directory)))
+        return Policy(hooks=Hooks(**hooks), directory=str(self.directory), origin=Origin(directory=str(self.directory)))
 
     def news(self, *, asks: bool = True) -> News:
         return News(self.outbox, self.environ, project=PROJECT, author="me", asks=asks)

@@ -84,7 +84,7 @@ def test_with_patience_it_waits_and_says_so_once(tmp_path: Path, hold: Hold, end
 def test_patience_has_an_end(tmp_path: Path, hold: Hold):
     hold()
     with (
-        pytest.raises(Conflict, match="try again with --wait"),
+        pytest.raises(Conflict, match="is locked by ann@host"),
         one(tmp_path).taken(print, wait_seconds=0.2, yields=False),
     ):
         pass
