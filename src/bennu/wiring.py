@@ -16,8 +16,6 @@ from bennu.config import Settings
 from bennu.digest import Digest
 
 if TYPE_CHECKING:
-    from subprocess import Popen
-
     from bennu.build.builder import Builder
     from bennu.build.failures import Failures
     from bennu.build.progress import Listener
@@ -395,26 +393,15 @@ class Fleet(Runtime):
         import os
 
         from bennu.deploy.errands import Deliveries, Tidies
-        from bennu.deploy.upkeep import Upkeep
+        from bennu.deploy.upkeep import Upkeep, begin_by
 
         environ = {**os.environ, "BENNU_ROOT": str(self.settings.root)}
         return [
             Deliveries(self.outbox, environ, say),
-            Upkeep(self.engine, self.history, self.drills, self._begin_reprovisioning),
+            Upkeep(self.engine, self.history, self.drills, begin_by(self.settings)),
             Tidies(self.history, self.tidying, say),
             self._drift_watch(say),
         ]
-
-    def _begin_reprovisioning(self, project: str, service: str, rebuild: bool) -> Popen[bytes]:
-        """A command of its own, which goes on when the agent ends; it writes where the agent does."""
-        import sys
-        from pathlib import Path
-
-        from bennu.host import process
-
-        words = ["reprovision", "--scheduled", "--yes", "-p", project, *(["--rebuild"] if rebuild else []), service]
-        argv = [sys.executable, "-m", "bennu", "--root", str(self.settings.root), *words]
-        return process.spawn(argv, stdout=None, stderr=None, cwd=Path("/"))
 
     @cached_property
     def drifts(self) -> Drifts:

@@ -8,16 +8,20 @@ that was killed, or that comes back after a year, comes to the same answer.
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from bennu.compose.struct import Value
+from bennu.config import Settings
 from bennu.deploy.drills import Drill, Drills
 from bennu.deploy.history import History
 from bennu.deploy.plan import jobs_of
 from bennu.deploy.reprovision import Due, schedule
 from bennu.engine.base import Engine
 from bennu.engine.sets import Observation
+from bennu.host import process
 
 LOOK_SECONDS: Final = 30.0
 BUSY_SECONDS: Final = 1.0
@@ -25,6 +29,17 @@ REST_SECONDS: Final = 60.0
 """After a command that did nothing, because somebody else was at it."""
 Begin = Callable[[str, str, bool], "subprocess.Popen[bytes]"]
 """Begin to reprovision a service of a project; the third says whether its image is built from scratch."""
+
+
+def begin_by(settings: Settings) -> Begin:
+    """What begins them: a command of its own, which goes on when the agent ends, and writes where the agent does."""
+
+    def begin(project: str, service: str, rebuild: bool) -> subprocess.Popen[bytes]:
+        words = ["reprovision", "--scheduled", "--yes", "-p", project, *(["--rebuild"] if rebuild else []), service]
+        argv = [sys.executable, "-m", "bennu", "--root", str(settings.root), *words]
+        return process.spawn(argv, stdout=None, stderr=None, cwd=Path("/"))
+
+    return begin
 
 
 class Outlook(Value, frozen=True, kw_only=True, omit_defaults=True):
