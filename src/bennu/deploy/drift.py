@@ -101,25 +101,24 @@ def differences(facts: Facts, common: frozenset[str] = frozenset()) -> Iterator[
     for name in sorted(facts.want.keys() | facts.have.keys()):
         want, have, since = facts.want.get(name), facts.have.get(name), facts.since.get(name)
         kind, subject = facts.kind, facts.subject
-        if want == have:
+        if want == have or name in common:
             continue
         if have is None and want is not None:
             yield Missing(kind=kind, subject=subject, field=name, want=want, since=since, held=facts.held)
         elif want is None and have is not None:
-            if name not in common:
-                yield Unexpected(kind=kind, subject=subject, field=name, have=have, since=since, held=facts.held)
+            yield Unexpected(kind=kind, subject=subject, field=name, have=have, since=since, held=facts.held)
         elif want is not None and have is not None:
             yield Changed(kind=kind, subject=subject, field=name, want=want, have=have, since=since, held=facts.held)
 
 
 def _common(facts: Iterable[Facts]) -> dict[tuple[str, str], frozenset[str]]:
-    """By kind and set: what all replicas of it have, where there are several."""
+    """By kind and set: what all replicas of it have or lack, where there are several."""
     groups: dict[tuple[str, str], list[Facts]] = {}
     for one in facts:
         if one.peers is not None and not one.held:
             groups.setdefault((one.kind, one.peers), []).append(one)
     return {
-        key: frozenset.intersection(*(frozenset(one.have) for one in members))
+        key: frozenset.intersection(*(frozenset(one.want) | frozenset(one.have) for one in members))
         for key, members in groups.items()
         if len(members) > 1
     }

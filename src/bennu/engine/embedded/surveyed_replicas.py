@@ -60,8 +60,10 @@ def facts(name: str, peers: str, want: Expected, look: Look) -> Iterator[Facts]:
 
 def _own_doing(kind: str, name: str, peers: str, want: Mapping[str, str], have: Mapping[str, str]) -> Facts:
     """Facts that the service may have changed itself: what its replicas do not have in common counts."""
-    texts = {key: have.get(key, "taken away") for key in want.keys() | have.keys() if want.get(key) != have.get(key)}
-    return Facts(kind=kind, subject=name, have=texts, peers=peers, counts_alone=False)
+    other = {key for key in want.keys() | have.keys() if want.get(key) != have.get(key)}
+    return Facts(
+        kind=kind, subject=name, want=_only(want, other), have=_only(have, other), peers=peers, counts_alone=False
+    )
 
 
 def _made(name: str, want: Expected, look: Look) -> Iterator[Facts]:
@@ -111,13 +113,13 @@ def _given(name: str, peers: str, want: Expected, look: Look) -> Iterator[Facts]
         have = {key: expecting.disguised(value) for key, value in look.environment.items()}
         if look.words == process.args:
             yield Facts(kind="environment", subject=name, want=wanted, have=have)
-        else:  # a shell that has set variables, for example
+        else:  # it executed something else in its place, and a shell that did so may have set variables
             yield _own_doing("environment", name, peers, wanted, have)
-    oom, adjusted = str(process.oom_score_adj), look.oom_score_adj
-    if adjusted.lstrip("-").isdigit() and int(adjusted) > process.oom_score_adj:
-        yield _own_doing("oom", name, peers, {"oom_score_adj": oom}, {"oom_score_adj": adjusted})
-    else:
-        yield Facts(kind="oom", subject=name, want={"oom_score_adj": oom}, have={"oom_score_adj": adjusted})
+    least, adjusted = process.oom_score_adj, look.oom_score_adj
+    raised = int(adjusted or 0) > least
+    texts = {"oom_score_adj": str(least)}, {"oom_score_adj": adjusted}
+    yield Facts(kind="oom", subject=name, want=texts[0], have=texts[0] if raised else texts[1])
+    yield _own_doing("oom", name, peers, *(texts if raised else ({}, {})))
     given = look.baseline.groups["rlimit"] if look.baseline else look.interior.groups["rlimit"]
     limits, have = expecting.rlimits(process, given), look.interior.groups["rlimit"]
     lowered = {key for key in limits.keys() & have.keys() if _number(have[key]) < _number(limits[key])}

@@ -134,11 +134,12 @@ class StoreSurvey:
         content = _packed(now)
         differs = kept is not None and kept[0] != sha256_hex(content)
         is_whole = self._is_whole(snapshot) if differs or deep else None
-        if kept is None or (differs and is_whole):
+        if (kept is None and is_whole is not False) or (differs and is_whole):
             self._keep(snapshot.id, content)
         if is_whole or not (differs or deep):
             return Facts(kind="layer", subject=name)
-        return _altered(name, snapshot, [] if kept is None else _unpacked(kept[1]), now, is_proven=is_whole is False)
+        before = now if kept is None else _unpacked(kept[1])
+        return _altered(name, snapshot, before, now, is_proven=is_whole is False)
 
     def _is_whole(self, snapshot: CommittedSnapshot) -> bool | None:
         """Whether the files still give the layer's digest; None where it came from elsewhere and gave none."""
