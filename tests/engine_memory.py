@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from bennu.engine import sets
 from bennu.engine.actions import (
     Action,
     Activate,
@@ -156,6 +157,9 @@ class MemoryEngine:
                 if not found.sets[name].stopped
             ]
             return Survey(project=project, taken=self._clock(), facts=tuple(facts), active=dict(found.active))
+
+    def facts(self, project: str) -> sets.Facts:
+        return self.observe(project).facts
 
     def execute(self, action: Action, report: Report, cancel: threading.Event) -> Receipt:
         with self._lock:

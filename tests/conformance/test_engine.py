@@ -524,3 +524,13 @@ def test_the_stamp_is_of_what_a_plan_stands_on(world):
     assert world.observe().stamp == stamp
     world.lose("web", 1)
     assert world.observe().stamp != stamp
+
+
+def test_facts_are_those_of_an_observation(world):
+    spec = world.spec(replicas=2)
+    assert world.engine.facts(PROJECT) == world.observe().facts
+    world.deploy(spec)
+    world.deploy(world.spec(version="2"))
+    world.lose("web", 1)
+    assert world.engine.facts(PROJECT) == world.observe().facts
+    assert world.engine.facts(PROJECT).sets[spec.id] == (1, 2)

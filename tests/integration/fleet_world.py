@@ -205,34 +205,12 @@ class FleetWorld:
         return found
 
     def lose_the_host(self) -> None:
-        """What a power cut does: processes, control groups, mounts, links and all of /run are gone; the disk is not."""
-        key = self.settings.key
-        groups = [place for place, _, _ in os.walk("/sys/fs/cgroup", topdown=False) if f"bennu-{key}" in place]
-        for place in groups:
-            with suppress(OSError):  # what is frozen cannot be killed
-                Path(place, "freezer.state").write_text("THAWED")
-        for pid in (int(pid) for place in groups for pid in Path(place, "cgroup.procs").read_text().split()):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not any(Path(place, "cgroup.procs").read_text() for place in groups))
-        for place in groups:
-            with suppress(OSError):  # of controllers that are mounted together, the other name is gone already
-                os.rmdir(place)
-        for place in (*mounts.mounted_below(self.settings.root), *mounts.mounted_below(self.settings.run)):
-            subprocess.run(["umount", "--lazy", place], check=True, timeout=10)
+        """As a reboot does; the lock of the database's tests was that boot's."""
         with Fleet(self.settings) as fleet:
-            bridges = [each.bridge for each in fleet.containers.networks.walk()]
-            for volume in fleet.containers.volumes.walk():
-                (volume.path / "lock").unlink(missing_ok=True)  # it was that boot's
-        for bridge in bridges:
-            subprocess.run(["ip", "link", "delete", bridge], check=True, timeout=10)
-        tables = subprocess.run(
-            ["nft", "list", "tables"], capture_output=True, text=True, check=True, timeout=10
-        ).stdout
-        for line in tables.splitlines():
-            if key in line:
-                subprocess.run(["nft", "delete", *line.split()], check=True, timeout=10)
-        remove_tree(self.settings.run)
+            volumes = [volume.path for volume in fleet.containers.volumes.walk()]
+        lose_the_host(self.settings)
+        for path in volumes:
+            (path / "lock").unlink(missing_ok=True)
 
     @contextmanager
     def running_agent(self) -> Iterator[None]:
@@ -249,6 +227,33 @@ class FleetWorld:
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
             eventually(lambda: self.agent_pid() is None)
+
+
+def lose_the_host(settings: Settings) -> None:
+    """What a power cut does: processes, control groups, mounts, links and all of /run are gone; the disk is not."""
+    key = settings.key
+    groups = [place for place, _, _ in os.walk("/sys/fs/cgroup", topdown=False) if f"bennu-{key}" in place]
+    for place in groups:
+        with suppress(OSError):  # what is frozen cannot be killed
+            Path(place, "freezer.state").write_text("THAWED")
+    for pid in (int(pid) for place in groups for pid in Path(place, "cgroup.procs").read_text().split()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not any(Path(place, "cgroup.procs").read_text() for place in groups))
+    for place in groups:
+        with suppress(OSError):  # of controllers that are mounted together, the other name is gone already
+            os.rmdir(place)
+    for place in (*mounts.mounted_below(settings.root), *mounts.mounted_below(settings.run)):
+        subprocess.run(["umount", "--lazy", place], check=True, timeout=10)
+    with Fleet(settings) as fleet:
+        bridges = [each.bridge for each in fleet.containers.networks.walk()]
+    for bridge in bridges:
+        subprocess.run(["ip", "link", "delete", bridge], check=True, timeout=10)
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True, timeout=10).stdout
+    for line in tables.splitlines():
+        if key in line:
+            subprocess.run(["nft", "delete", *line.split()], check=True, timeout=10)
+    remove_tree(settings.run)
 
 
 @contextmanager

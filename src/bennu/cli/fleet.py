@@ -54,8 +54,10 @@ def load_project(args: Arguments, context: Context) -> Project:
 
 
 def project_name(args: Arguments, context: Context) -> str:
-    """The project's name alone: of ``-p``, else of the fleet file."""
-    return args.project or load_project(args, context).name
+    """The project's name alone: of ``-p``, else of the fleet file, which need not be right in everything else."""
+    from bennu.compose.sources import name_of_project
+
+    return args.project or name_of_project(args.files, environ=context.environ)
 
 
 def author(verb: str) -> str:

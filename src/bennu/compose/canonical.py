@@ -9,6 +9,8 @@ no digest of a file that does not use it.
 
 from __future__ import annotations
 
+from functools import cache
+
 import msgspec
 
 from bennu.compose.model import Deploy, Port, Project, Service
@@ -27,8 +29,8 @@ def plain(value: object) -> object:
     msgspec's own ``omit_defaults`` compares most defaults by identity, which would let two equal values differ.
     """
     if isinstance(value, Value):
-        pairs = ((field, getattr(value, field.name)) for field in msgspec.structs.fields(value))
-        return {field.name: plain(given) for field, given in pairs if given != _default(field)}
+        pairs = ((name, getattr(value, name), default) for name, default in _defaults(type(value)))
+        return {name: plain(given) for name, given, default in pairs if given != default}
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list):
@@ -36,10 +38,13 @@ def plain(value: object) -> object:
     return value
 
 
-def _default(field: msgspec.structs.FieldInfo) -> object:
-    if field.default_factory is not msgspec.NODEFAULT:
-        return field.default_factory()
-    return field.default
+@cache
+def _defaults(kind: type[Value]) -> tuple[tuple[str, object], ...]:
+    """The fields of a class with their defaults. Kept: msgspec evaluates every annotation for each such question."""
+    fields = msgspec.structs.fields(kind)
+    return tuple(
+        (one.name, one.default if one.default_factory is msgspec.NODEFAULT else one.default_factory()) for one in fields
+    )
 
 
 def service_digest(service: Service) -> Digest:

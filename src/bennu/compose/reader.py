@@ -17,10 +17,11 @@ from bennu.compose.environment import wanted
 from bennu.compose.extension import XBennuProject
 from bennu.compose.fields import Field
 from bennu.compose.hooks import read_hooks
-from bennu.compose.interpolation import InterpolationError, expand, interpolate
+from bennu.compose.interpolation import interpolate
 from bennu.compose.merging import merge, settle
 from bennu.compose.model import DEFAULT_NETWORK, Network, Place, Project, Service, Volume
 from bennu.compose.mounts import Base
+from bennu.compose.naming import project_name
 from bennu.compose.nodes import Mapping as MappingNode
 from bennu.compose.nodes import Node, Scalar, null, type_name
 from bennu.compose.problems import Problems, did_you_mean
@@ -28,7 +29,6 @@ from bennu.compose.service import Surroundings, read_extensions, read_profiles, 
 from bennu.compose.windows import read_windows
 from bennu.errors import Invalid
 
-PROJECT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 SERVICE_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 ALL_PROFILES: Final = "*"
 
@@ -139,43 +139,6 @@ def resolve(
     """``draft`` and ``finish`` in one."""
     sketch = draft(trees, environ, directory=directory, home=home, name=name, profiles=profiles)
     return finish(sketch, env_texts or {})
-
-
-def project_name(
-    trees: Sequence[MappingNode], environ: Mapping[str, str], *, directory: str, name: str | None = None
-) -> str:
-    """The project's name: given, from the environment, from the last file that has one, or the directory's.
-
-    Source: the Compose Specification, 04-version-and-name.md. Only the directory's name is bent to the allowed form.
-    """
-    given = name or environ.get("COMPOSE_PROJECT_NAME")
-    if given:
-        return _allowed(given, None)
-    for tree in reversed(trees):
-        node = tree.get("name")
-        if isinstance(node, Scalar) and not node.is_null:
-            try:
-                return _allowed(expand(node.text, environ).text, node.place)
-            except InterpolationError as error:
-                raise _at(f"name: {error.message}", node.place, error.hint) from error
-    bent = re.sub(r"[^a-z0-9_-]", "", directory.rstrip("/").rpartition("/")[2].lower()).lstrip("_-")
-    if not bent:
-        raise Invalid(f"directory {directory!r} gives the project no name", "give it one with -p NAME")
-    return bent
-
-
-def _allowed(name: str, place: Place | None) -> str:
-    if PROJECT_NAME.fullmatch(name):
-        return name
-    bent = re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
-    hint = "lower-case letters, digits, - and _, a letter or digit first" + (f": {bent}" if bent else "")
-    raise _at(f"project name {name!r} is not allowed", place, hint)
-
-
-def _at(message: str, place: Place | None, hint: str | None) -> Invalid:
-    if place is None:
-        return Invalid(message, hint)
-    return Invalid(message, hint, file=place.file, line=place.line, column=place.column)
 
 
 def _services(sketch: Draft, texts: Mapping[str, str | None]) -> tuple[dict[str, Service], dict[str, Service]]:

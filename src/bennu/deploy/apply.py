@@ -298,7 +298,7 @@ class Deployer:
             raise Conflict(f"{what}, and since then came {'; '.join(map(described, reversed(since)))}", AGAIN)
         if plan.revision > last:
             raise Conflict(f"{what}, but here the last one is {last}: it was made for another state directory", AGAIN)
-        now = self.engine.observe(self.project).facts
+        now = self.engine.facts(self.project)
         if plan.stamp != now.stamp:
             moved = plan.facts.moved_to(now) if plan.facts is not None else ()
             raise Conflict(f"{what}; what runs has changed since: {'; '.join(moved) or 'other sets are there'}", AGAIN)

@@ -6,7 +6,6 @@ deploy for as long as its own time allows, and left to the agent if it did not g
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -176,6 +175,8 @@ def _post(hook: Hook, url: str, event: Event, environ: Mapping[str, str], cancel
 
 def _send(url: str, body: bytes, headers: dict[str, str], timeout_seconds: float) -> str | None:
     """None, or why it did not go through. Nobody is followed elsewhere: what is sent may be secret."""
+    import http.client  # with what it brings along it would cost every start a hundredth of a second
+
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from bennu.compose.struct import Value
 from bennu.engine.actions import Action, Receipt
-from bennu.engine.sets import Observation, SetId
+from bennu.engine.sets import Facts, Observation, SetId
 from bennu.engine.snapshots import VolumeChanges, VolumeCost, VolumeSnapshot
 from bennu.engine.survey import Survey
 from bennu.host.mounts import Mount
@@ -80,6 +80,10 @@ class Engine(Protocol):
 
         Changes nothing. ``deep`` reads the content of the images too, by digest. Costs some milliseconds a replica.
         """
+        ...
+
+    def facts(self, project: str) -> Facts:
+        """``observe(project).facts``, which may cost less."""
         ...
 
     def execute(self, action: Action, report: Report, cancel: threading.Event) -> Receipt:

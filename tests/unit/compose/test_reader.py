@@ -3,9 +3,9 @@ import pytest
 from bennu.compose import schema
 from bennu.compose.extension import XBennuProject
 from bennu.compose.model import Volume
-from bennu.compose.reader import draft, project_name, unknown_service
+from bennu.compose.reader import draft, unknown_service
 from bennu.compose.yaml import parse
-from bennu.errors import Invalid, InvalidMany, Unsupported
+from bennu.errors import InvalidMany, Unsupported
 from tests.unit.compose.support import errors, project, service
 
 MINIMAL = "services:\n  web: {image: x}\n"
@@ -120,24 +120,6 @@ def test_the_order_of_names(options, expected):
 def test_the_name_is_a_variable():
     found = project("name: p\nservices: {web: {image: '${COMPOSE_PROJECT_NAME}-web'}}\n")
     assert found.services["web"].image == "p-web"
-
-
-@pytest.mark.parametrize(
-    ("directory", "expected"),
-    [("/work/shop", "shop"), ("/x/My Shop.2", "myshop2"), ("/x/_-a_b-c", "a_b-c"), ("/x/shop/", "shop")],
-)
-def test_names_of_directories(directory, expected):
-    assert project_name([], {}, directory=directory) == expected
-
-
-def test_bad_names():
-    with pytest.raises(Invalid, match="'My Shop' is not allowed") as caught:
-        project_name([], {}, directory="/x", name="My Shop")
-    assert caught.value.hint.endswith("myshop")
-    with pytest.raises(Invalid, match="gives the project no name"):
-        project_name([], {}, directory="/")
-    (error,) = errors(project, "name: UP\n" + MINIMAL)
-    assert error.where == "f0.yaml:1:7"
 
 
 PROFILES = """

@@ -47,7 +47,7 @@ from bennu.engine.embedded.surveying import Surveying
 from bennu.engine.embedded.tending import Tending
 from bennu.engine.embedded.traffic import Traffic
 from bennu.engine.embedded.volume_data import DataAction, VolumeData
-from bennu.engine.sets import Observation, SetId, SetSpec
+from bennu.engine.sets import Facts, Observation, SetId, SetSpec
 from bennu.engine.snapshots import VolumeChanges, VolumeCost, VolumeSnapshot
 from bennu.engine.survey import Survey
 from bennu.errors import Conflict, NotFound
@@ -118,6 +118,10 @@ class EmbeddedEngine:
     def survey(self, project: str, *, deep: bool = False) -> Survey:
         """The project, looked at closely."""
         return self._surveying.survey(project, deep=deep)
+
+    def facts(self, project: str) -> Facts:
+        """What plans of the project stand on now."""
+        return observation.facts(self._containers, self.records, project)
 
     def _look(self, project: str) -> Observation:
         return observation.observe(self._containers, self._networks, self.records, project)
@@ -349,7 +353,7 @@ class EmbeddedEngine:
         self._traffic.forget_set(spec)
         frozen = self._replicas.freeze(spec)
         self.records.forget_health(
-            container.id for container in self._replicas.of(spec)
+            record.id for record in self._replicas.records_of(spec)
         )  # it is asked anew when thawed
         return Receipt(summary=f"{frozen} frozen")
 

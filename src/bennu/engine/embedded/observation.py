@@ -8,6 +8,7 @@ from bennu.compose.model import Service
 from bennu.engine.embedded.health import HealthState, check_of
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.sets import (
+    Facts,
     HoldObservation,
     Observation,
     ReplicaObservation,
@@ -84,6 +85,16 @@ def observe(
         switch_running=status.running,
         holds=tuple(sorted(holds, key=lambda held: (held.replica.service, held.replica.index))),
     )
+
+
+def facts(containers: Containers, records: EngineRecords, project: str) -> Facts:
+    """The facts of ``observe``, without a look at what runs."""
+    sets: dict[SetId, list[int]] = {name: [] for name in records.sets(project)}
+    for record in containers.records.walk({labels.PROJECT: project}):
+        name = SetId(record.labels.get(labels.SET, ""))
+        if name in sets:
+            sets[name].append(int(record.labels.get(labels.REPLICA, "0")))
+    return Facts(active=records.active(project), sets={name: tuple(sorted(found)) for name, found in sets.items()})
 
 
 def _hold(container: Container, replica: ReplicaObservation) -> HoldObservation:

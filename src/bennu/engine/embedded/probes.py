@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import time
 from typing import Final
@@ -63,6 +62,8 @@ def probe(containers: Containers, record: Record, address: str | None, check: Ch
 def _request(wanted: Probe, address: str | None, timeout_seconds: float) -> Answer:
     if address is None:
         return Answer(1, "the replica has no address")
+    import http.client  # with what it brings along it would cost every start a hundredth of a second
+
     try:
         if wanted.kind == "tcp":
             socket.create_connection((address, wanted.port), timeout_seconds).close()

@@ -28,6 +28,7 @@ from bennu.runtime.etc_files import hosts_text
 from bennu.runtime.networks import Networks
 from bennu.runtime.options import DEFAULT_LOG_BYTES, ContainerImage
 from bennu.runtime.places import Place
+from bennu.runtime.records import Record
 from bennu.store.images import Images
 
 ROTATE_BYTES: Final = DEFAULT_LOG_BYTES // 2
@@ -50,6 +51,10 @@ class Replicas:
     def of(self, spec: SetSpec) -> tuple[Container, ...]:
         """The containers of a set that there are."""
         return self.containers.list({labels.PROJECT: spec.project, labels.SET: spec.id})
+
+    def records_of(self, spec: SetSpec) -> tuple[Record, ...]:
+        """The same without a look at what they do, which costs the most."""
+        return self.containers.records.walk({labels.PROJECT: spec.project, labels.SET: spec.id})
 
     @contextmanager
     def on_duty(self, project: str) -> Iterator[None]:
@@ -87,14 +92,14 @@ class Replicas:
     def addresses(self, spec: SetSpec) -> dict[int, str]:
         """Where the replicas of a set are on the project's network, by their numbers, those that do not run too."""
         return {
-            int(container.record.labels[labels.REPLICA]): plug.address
-            for container in self.of(spec)
-            for plug in self._networks.attachments(container.id)[:1]
+            int(record.labels[labels.REPLICA]): plug.address
+            for record in self.records_of(spec)
+            for plug in self._networks.attachments(record.id)[:1]
         }
 
     def complete(self, spec: SetSpec) -> int:
         """Make the replicas that a set has lost; those that are there are left as they are. How many were made."""
-        there = {container.record.labels[labels.REPLICA] for container in self.of(spec)}
+        there = {record.labels[labels.REPLICA] for record in self.records_of(spec)}
         missing = [index for index in range(1, spec.replicas + 1) if str(index) not in there]
         _each(self._start, self._all(spec, missing, threading.Event()))
         return len(missing)
@@ -204,16 +209,16 @@ class Replicas:
     def remove(self, spec: SetSpec) -> int:
         """Stop and remove every replica with what was its own; how many there were."""
         self.stop(spec)
-        found = self.of(spec)
-        _each(lambda container: self.containers.remove(container.id, force=True, volumes=True), found)
+        found = self.records_of(spec)
+        _each(lambda record: self.containers.remove(record.id, force=True, volumes=True), found)
         files.remove_tree(self.hosts_path(spec))
         return len(found)
 
     def sweep(self, project: str, known: Collection[SetId]) -> int:
         """Remove the replicas of sets that nobody knows; how many there were."""
-        found = self.containers.list({labels.PROJECT: project})
-        stray = [one for one in found if one.record.labels.get(labels.SET) not in {None, *known}]
-        _each(lambda container: self.containers.remove(container.id, force=True, volumes=True), stray)
+        found = self.containers.records.walk({labels.PROJECT: project})
+        stray = [one for one in found if one.labels.get(labels.SET) not in {None, *known}]
+        _each(lambda record: self.containers.remove(record.id, force=True, volumes=True), stray)
         return len(stray)
 
     def write_hosts(self, spec: SetSpec) -> None:
@@ -234,10 +239,10 @@ class Replicas:
         for name, given in spec.service.extra_hosts.items():
             gateway = str(network.gateway) if network is not None else "127.0.0.1"
             extra[name] = tuple(gateway if address == "host-gateway" else address for address in given)
-        for container in self.of(spec):
-            for plug in self._networks.attachments(container.id):
-                extra.setdefault(container.record.hostname, ())
-                extra[container.record.hostname] += (plug.address,)
+        for record in self.records_of(spec):
+            for plug in self._networks.attachments(record.id):
+                extra.setdefault(record.hostname, ())
+                extra[record.hostname] += (plug.address,)
         return hosts_text("", None, extra).encode()
 
     def hosts_path(self, spec: SetSpec) -> Path:

@@ -83,21 +83,22 @@ class Traffic:
         Told before anything starts; what takes a port afterwards is found by the switch.
         """
         ours = {bind for frontend in self.switch(project).state().frontends for bind in frontend.binds}
-        taken = {(str(address), port) for address, port in network.listeners().values()}
-        for service in services:
-            for port in service.ports:
-                if (
-                    port.published is None
-                    or port.protocol != "tcp"
-                    or Bind(port.host_ip or ANY, port.published) in ours
-                ):
-                    continue
-                address = port.host_ip or "0.0.0.0"  # noqa: S104 - compared
-                if (address, port.published) in taken or not _can_listen(address, port.published):
-                    raise Conflict(
-                        f"port {port.published} of service {service.name!r} is in use by another program",
-                        f"`ss -ltnp sport = :{port.published}` names it; publish another port",
-                    )
+        wanted = {
+            (port.host_ip or "0.0.0.0", port.published): service.name  # noqa: S104 - compared
+            for service in services
+            for port in service.ports
+            if port.published is not None
+            and port.protocol == "tcp"
+            and Bind(port.host_ip or ANY, port.published) not in ours
+        }
+        # who listens takes a while to find out, and most deploys want no new port
+        taken = {(str(address), port) for address, port in network.listeners().values()} if wanted else set()
+        for (address, port), name in wanted.items():
+            if (address, port) in taken or not _can_listen(address, port):
+                raise Conflict(
+                    f"port {port} of service {name!r} is in use by another program",
+                    f"`ss -ltnp sport = :{port}` names it; publish another port",
+                )
 
     def put_active(
         self,
