@@ -54,7 +54,7 @@ PURE = (
 These must be so; a module whose docstring says "Pure" of itself is held to the same.
 """
 
-LOADERS = ("bennu.compose.load",)
+LOADERS = ("bennu.compose.load", "bennu.compose.sources")
 """Inside pure packages: the modules whose one job is to read the files, named here so that no other starts to."""
 
 WORDS_OF_HOST = {("bennu.runtime.firewall", "bennu.host.nftables"), ("bennu.switch.datagrams", "bennu.host.nftables")}
