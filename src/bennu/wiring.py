@@ -330,12 +330,9 @@ class Fleet(Runtime):
 
     def news(self, project: str, author: str, *, asks: bool = True) -> News:
         """What tells the hooks of one project's deploy. ``asks`` off: none of them can stop it."""
-        import os
-
         from bennu.deploy.news import News
 
-        environ = {**os.environ, "BENNU_ROOT": str(self.settings.root)}
-        return News(self.outbox, environ, project=project, author=author, asks=asks)
+        return News(self.outbox, self.hook_environ(), project=project, author=author, asks=asks)
 
     def tidying(self, limit: str | None = None) -> Tidying:
         """What removes what old releases left. ``limit``: the disk budget, instead of this root's."""
@@ -390,14 +387,11 @@ class Fleet(Runtime):
 
     def chores(self, say: Callable[[str], None]) -> list[Chore]:
         """What the agent does besides tending."""
-        import os
-
         from bennu.deploy.errands import Deliveries, Tidies
         from bennu.deploy.upkeep import Upkeep, begin_by
 
-        environ = {**os.environ, "BENNU_ROOT": str(self.settings.root)}
         return [
-            Deliveries(self.outbox, environ, say),
+            Deliveries(self.outbox, self.hook_environ(), say),
             Upkeep(self.engine, self.history, self.drills, begin_by(self.settings)),
             Tidies(self.history, self.tidying, say),
             self._drift_watch(say),
@@ -424,6 +418,12 @@ class Fleet(Runtime):
             self.notify(whole.project, "drift_found", reason=event.reason, key=event.key, detail=event.detail)
 
         return DriftWatch(self.drifts, self.history, say, found)
+
+    def hook_environ(self) -> dict[str, str]:
+        """What commands of hooks get, besides the event."""
+        import os
+
+        return {**os.environ, "BENNU_ROOT": str(self.settings.root)}
 
     def notify(
         self, project: str, event: HookEvent, *, reason: str, key: object, services: tuple[str, ...] = (),

@@ -41,6 +41,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("drift", "Show what is not as it was made"),
         Row("releases", "List the revisions of a project"),
         Row("down", "Stop and remove a project"),
+        Row("hooks", "Show what is told to whom, and what could not be"),
         Row("git init", "Make a repository that deploys what is pushed to it"),
         Row("git receive", "Deploy what is being pushed, as a hook of git"),
         Row("follow", "Deploy every commit of a repository elsewhere"),

@@ -224,4 +224,6 @@ def _stopped(hook: Hook, event: Event, error: BennuError) -> Failed:
     tail = error.tail if isinstance(error, Failed) else ()
     status = error.status if isinstance(error, Failed) else 1
     message = f"hook {event.event}: {error.message}"
-    return Failed(message, error.hint or "it is one that blocks", command=hook.command, status=status, tail=tail)
+    return Failed(
+        message, error.hint or "--no-hooks lets no hook stop a deploy", command=hook.command, status=status, tail=tail
+    )

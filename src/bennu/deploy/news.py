@@ -77,7 +77,7 @@ class News:
         if error is not None:
             self._fail(policy, error, services, say, revision=revision, phase=phase)
         if back:
-            reason = error.message if error else f"revision {revision.origin} serves again"
+            reason = _cause(error.message, revision) if error else f"revision {revision.origin} serves again"
             event = self._event("rolled_back", policy, revision=revision, services=services, reason=reason)
             self._call(policy.hooks, event, policy, threading.Event(), say)
 
@@ -99,7 +99,7 @@ class News:
     ) -> None:
         event = self._event(
             "failed", policy, revision=revision, services=services, kind=kind, key=key, phase=phase,
-            reason=error.message, tail=error.tail if isinstance(error, Failed) else (),
+            reason=_cause(error.message, revision), tail=error.tail if isinstance(error, Failed) else (),
         )  # fmt: skip
         self._call(policy.hooks, event, policy, threading.Event(), say)
         if revision is None:
@@ -137,6 +137,11 @@ class News:
         )  # fmt: skip
 
 
+def _cause(message: str, revision: Revision | None) -> str:
+    """A message without what the event says already."""
+    return message if revision is None else message.removeprefix(f"revision {revision.number} failed: ")
+
+
 def notify(
     history: History,
     outbox: Outbox,
@@ -163,6 +168,14 @@ def notify(
         )  # fmt: skip
         outbox.put(made, hook, policy.directory, now=now, due=now)
     return len(found)
+
+
+def sample(project: str, event: HookEvent, policy: Policy, now: float) -> Event:
+    """An event for a test: its detail says that it is one."""
+    return _made(
+        event, project, policy, now, key=("test", now), services=(), revision=None, reason="this is a test",
+        detail={"test": True},
+    )  # fmt: skip
 
 
 def _made(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from bennu.compose.extension import Tolerance, Validation
+from bennu.deploy.hooks import described
 from bennu.deploy.plan import Change, Plan
 
 
@@ -17,7 +18,7 @@ def steps(plan: Plan, gaps: Mapping[str, float]) -> list[str]:
         for change in (change for name in wave if (change := plan.change(name)) is not None):
             found += _start(plan, change, gaps.get(change.service))
     moving = _moving(plan)
-    found += _hooks(plan, "pre_switch")
+    found += _hooks(plan, "pre_switch") if moving else []
     found += [line for change in moving for line in _canary(plan, change)]
     if moving:
         together = " together" if len(moving) > 1 else ""
@@ -87,13 +88,15 @@ def _start(plan: Plan, change: Change, seconds: float | None) -> Iterator[str]:
     if checks:
         yield f"{name}: start {name}.1 as the test server, out of the traffic, wait until it is ready"
         yield f"{name}: validate it: {'; '.join(map(validated, checks))}"
-        yield from (f"{name}: {line}" for line in _hooks(plan, "post_validate"))
+        yield from _asked(plan, change, "post_validate")
         if new.replicas > 1:
             yield f"{name}: start {replicas(name, new.replicas, 2)}, wait until all are ready"
     else:
         until = "all are" if new.replicas > 1 else "it is"
         yield f"{name}: start {replicas(name, new.replicas)}, wait until {until} ready"
+        yield from () if change.returns else _asked(plan, change, "post_validate")
     if change.kind == "create" or change.order == "stop-first":
+        yield from _asked(plan, change, "pre_switch")
         yield f"{name}: put set {new.id} into service"
 
 
@@ -131,11 +134,16 @@ def _or(limits: Tolerance) -> str:
     return "".join(f", or {one}" for one in found)
 
 
+def _asked(plan: Plan, change: Change, event: str) -> Iterator[str]:
+    """Hooks that are asked about one service."""
+    return (f"{change.service}: {line}" for line in _hooks(plan, event))
+
+
 def _hooks(plan: Plan, event: str) -> Iterator[str]:
     found = [] if plan.policy is None else plan.policy.hooks.by_event.get(event, ())
     blocking = [hook for hook in found if hook.blocking]
     if blocking and not plan.is_settled:
-        names = "; ".join(" ".join(hook.command) or str(hook.url) for hook in blocking)
+        names = "; ".join(map(described, blocking))
         yield f"{event} hook, which may stop it: {names}"
 
 
