@@ -12,9 +12,12 @@ from typing import Final
 
 import msgspec
 
+from bennu.engine.clock import believable
 from bennu.engine.sets import Observation, SetId, SetObservation
 
 LATER_SECONDS: Final = 3600.0
+SLACK_SECONDS: Final = 60.0
+"""Set back by less, a clock only lets a set stay warm for so much longer."""
 
 
 class Keeping(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +53,8 @@ def cooling(observation: Observation, keeping: Keeping, now: float) -> Cooling:
         if found.released is None or not states & {"running", "paused"}:
             continue
         writes = found.spec.service.writes_shared_state
-        left = found.released + (0.0 if writes else keeping.warm_seconds) - now
+        warm = 0.0 if writes else keeping.warm_seconds
+        left = believable(found.released + warm, now, warm + SLACK_SECONDS) - now
         if "running" in states and left > 0:
             later = min(later, left)
         elif writes or rank >= keeping.frozen:

@@ -26,6 +26,8 @@ def older(version: str, released: float, state: str = "running") -> SetObservati
         (seen(KEPT, released=500), Cooling(later_seconds=100)),
         (seen(KEPT, released=400), Cooling(freeze=(KEPT.id,))),
         (seen(KEPT, released=0.0), Cooling(freeze=(KEPT.id,))),
+        (seen(KEPT, released=1030.0), Cooling(later_seconds=630)),  # the clock was set back by a little
+        (seen(KEPT, released=100_000.0), Cooling(freeze=(KEPT.id,))),  # by a lot
         (seen(KEPT, released=0.0, state="paused"), NOTHING),  # it is frozen already
         (seen(KEPT, released=0.0, state="exited"), NOTHING),  # it is cold already
         (seen(KEPT, released=0.0, state="created"), NOTHING),

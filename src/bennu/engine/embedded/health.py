@@ -41,6 +41,11 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         return self.start_period_seconds + self.retries * self.interval_seconds
 
     @property
+    def longest_seconds(self) -> float:
+        """The longest that can lie between two probes."""
+        return max(self.interval_seconds, self.start_interval_seconds)
+
+    @property
     def words(self) -> str:
         """The probe as people wrote it."""
         if isinstance(self.test, tuple):

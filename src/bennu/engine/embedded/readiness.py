@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from bennu.engine.base import Report
+from bennu.engine.clock import believable
 from bennu.engine.embedded.chores import Chores
 from bennu.engine.embedded.health import Check, HealthState, check_of, due_eagerly
 from bennu.engine.embedded.probes import Asked, ask
@@ -59,7 +60,7 @@ class Readiness:
     def wait(self, timeout_seconds: float, report: Report, cancel: threading.Event) -> None:
         """Return when every replica is ready. ``Failed`` with what is wrong and the last log lines otherwise."""
         self._since = time.time()
-        deadline = self._since + timeout_seconds
+        deadline = time.monotonic() + timeout_seconds
         told = -1
         with Chores[Asked]() as probes:
             while True:
@@ -79,7 +80,7 @@ class Readiness:
 
     def wait_completed(self, timeout_seconds: float, report: Report, cancel: threading.Event) -> None:
         """Return when every replica has ended with status 0; ``Failed`` when one ends otherwise, or time is up."""
-        deadline = time.time() + timeout_seconds
+        deadline = time.monotonic() + timeout_seconds
         told = -1
         while True:
             replicas = self._look()
@@ -120,19 +121,20 @@ class Readiness:
         now = time.time()
         running = [replica for replica in replicas if replica.state == "running"]
         if self._check is None:
-            left = [SETTLED_SECONDS - (now - (replica.started or now)) for replica in running]
+            settled = (SETTLED_SECONDS + (replica.started or now) for replica in running)
+            left = [believable(when, now, SETTLED_SECONDS) - now for when in settled]
             self._settled = {replica.container for replica, rest in zip(running, left, strict=True) if rest <= 0}
             return max(0.01, min([rest for rest in left if rest > 0], default=LONGEST_WAIT_SECONDS))
         self._take_known(running)
         # no probe may keep the wait from ending in time
         check = msgspec.structs.replace(
-            self._check, timeout_seconds=min(self._check.timeout_seconds, max(1.0, deadline - now))
+            self._check, timeout_seconds=min(self._check.timeout_seconds, max(1.0, deadline - time.monotonic()))
         )
         for replica in running:
             if not probes.has(replica.container) and self._is_due(check, replica, now):
                 self._begin(probes, check, replica)
         later = [
-            due_eagerly(check, self._states[replica.container], self._since) - now
+            self._due(check, replica, now) - now
             for replica in running
             if not self._is_ready(replica) and not probes.has(replica.container)
         ]
@@ -164,7 +166,11 @@ class Readiness:
     def _is_due(self, check: Check, replica: ReplicaObservation, now: float) -> bool:
         if replica.container not in self._probed:
             return True
-        return not self._is_ready(replica) and due_eagerly(check, self._states[replica.container], self._since) <= now
+        return not self._is_ready(replica) and self._due(check, replica, now) <= now
+
+    def _due(self, check: Check, replica: ReplicaObservation, now: float) -> float:
+        when = due_eagerly(check, self._states[replica.container], self._since)
+        return believable(when, now, check.longest_seconds)
 
     def _is_ready(self, replica: ReplicaObservation) -> bool:
         if replica.state != "running":
@@ -196,7 +202,7 @@ class Readiness:
     ) -> None:
         if cancel.is_set():
             raise Failed(f"set {self._spec.id}: cancelled while waiting for it", status=137)
-        if time.time() > deadline:
+        if time.monotonic() > deadline:
             raise self._late(replicas, timeout_seconds)
 
     def _ended(self, replica: ReplicaObservation) -> Failed:

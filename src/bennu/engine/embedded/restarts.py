@@ -55,4 +55,10 @@ def after_attempt(attempts: Attempts, now: float, policy: Restart | None = None)
 
 def _delay(count: int, policy: Restart | None) -> float:
     least = policy.delay_seconds if policy is not None and policy.delay_seconds is not None else FIRST_DELAY_SECONDS
-    return min(least * 2.0 ** min(count, 16), max(LONGEST_DELAY_SECONDS, least))
+    return min(least * 2.0 ** min(count, 16), longest_delay(policy))
+
+
+def longest_delay(policy: Restart | None) -> float:
+    """The longest that a replica is kept from coming back, in seconds."""
+    own = policy.delay_seconds if policy is not None else None
+    return max(LONGEST_DELAY_SECONDS, own or 0.0)

@@ -16,13 +16,14 @@ from typing import Final
 import msgspec
 
 from bennu.engine.base import Report
+from bennu.engine.clock import believable
 from bennu.engine.embedded.chores import Chores
 from bennu.engine.embedded.health import Check, HealthState, check_of, due, due_eagerly
 from bennu.engine.embedded.holding import Holding
 from bennu.engine.embedded.probes import ask
 from bennu.engine.embedded.records import EngineRecords
 from bennu.engine.embedded.replicas import Replicas, jobs_of
-from bennu.engine.embedded.restarts import Attempts, after_attempt, after_end, comes_back
+from bennu.engine.embedded.restarts import Attempts, after_attempt, after_end, comes_back, longest_delay
 from bennu.engine.embedded.routing import takes_requests
 from bennu.engine.embedded.traffic import Traffic
 from bennu.engine.sets import HoldObservation, Observation, ReplicaObservation, SetObservation
@@ -144,7 +145,12 @@ class Tending:
     ) -> float:
         """Begin to bring back what has to be; the seconds until more is due."""
         later = IDLE_SECONDS
-        turns = {one.container: self._turn(found, one, health.get(one.container), now) for one in found.replicas}
+        longest = SICK_SECONDS + longest_delay(found.spec.service.restart)
+        turns = {
+            one.container: None if turn is None else believable(turn, now, longest)
+            for one in found.replicas
+            for turn in (self._turn(found, one, health.get(one.container), now),)
+        }
         is_replacing = any(one.state == "running" and chores.has(one.container) for one in found.replicas)
         for replica in found.replicas:
             turn = turns[replica.container]
@@ -166,8 +172,9 @@ class Tending:
     def _complete(self, found: SetObservation, chores: Chores[Done], now: float) -> float:
         """Begin to make replicas that are gone without a trace."""
         attempts = self._attempts.get(found.id, Attempts())
-        if attempts.not_before > now or chores.has(found.id):
-            return max(attempts.not_before - now, AGAIN_SECONDS)
+        turn = believable(attempts.not_before, now, longest_delay(found.spec.service.restart))
+        if turn > now or chores.has(found.id):
+            return max(turn - now, AGAIN_SECONDS)
         self._count(found, found.id, now)
         chores.begin(found.id, lambda: self._make_missing(found))
         return IDLE_SECONDS
@@ -245,7 +252,7 @@ class Tending:
                 continue
             assert check is not None
             state = _state(health.get(replica.container), replica, now)
-            when = _when(check, state)
+            when = _when(check, state, now)
             if when > now:
                 later = min(later, when - now)
             else:
@@ -285,6 +292,7 @@ def _state(known: HealthState | None, replica: ReplicaObservation, now: float) -
     return known if known is not None and known.started == started else HealthState(started=started)
 
 
-def _when(check: Check, state: HealthState) -> float:
+def _when(check: Check, state: HealthState, now: float) -> float:
     """When the agent probes next: one that came back is waited for, as it gets no requests until it is healthy."""
-    return due_eagerly(check, state) if state.verdict == "starting" else due(check, state)
+    when = due_eagerly(check, state) if state.verdict == "starting" else due(check, state)
+    return believable(when, now, check.longest_seconds)
