@@ -208,7 +208,7 @@ def test_processes_and_the_kernel_are_reached_through_host():
                 assert ast.unparse(node.func.value) != "subprocess", f"{module.name}:{node.lineno}"
 
 
-ENGINE_WORDS = tuple(f"bennu.engine.{name}" for name in ("base", "sets", "actions", "snapshots", "survey"))
+ENGINE_WORDS = tuple(f"bennu.engine.{name}" for name in ("base", "clock", "sets", "actions", "snapshots", "survey"))
 
 
 def test_deploy_knows_no_particular_engine():

@@ -188,6 +188,19 @@ def a_kept_set_freezes_and_comes_back(fleet: Fleet) -> None:
     fleet.await_whole(fleet.written)
 
 
+def the_clock_jumps(fleet: Fleet) -> None:
+    """A day forward, then two days back: what keeps time goes on as before, and deploys go through."""
+    for days in ("1 day", "-2 days"):
+        fleet.machine.run(f"date -s '{days}'")
+        before = fleet.pids()
+        fleet.machine.run(f"kill -9 {next(pid for name, pid in before.items() if 'web' in name)}")
+        fleet.await_whole()
+        fleet.write()
+        fleet.apply()
+        fleet.await_whole()
+    fleet.machine.run("date -s '1 day'")
+
+
 def a_reboot_brings_it_back(fleet: Fleet) -> None:
     before = fleet.look()
     fleet.machine.reboot()
@@ -271,6 +284,7 @@ STEPS: tuple[Callable[[Fleet], None], ...] = (
     the_agent_may_come_and_go,
     a_dead_replica_comes_back,
     a_kept_set_freezes_and_comes_back,
+    the_clock_jumps,
     a_reboot_brings_it_back,
 )
 LAST = (it_goes_without_a_trace,)
