@@ -38,6 +38,15 @@ def duration(seconds: float) -> str:
     return next((text for limit, text in limit_and_text if whole < limit), _counted(whole // _YEAR, "year"))
 
 
+def age(seconds: float) -> str:
+    """The shortest form, for columns: ``6s``, ``12m``, ``3h``, ``5d``."""
+    whole = max(0, int(seconds))
+    for unit, letter in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "m")):
+        if whole >= 2 * unit or (unit == _MINUTE and whole >= unit):
+            return f"{whole // unit}{letter}"
+    return f"{whole}s"
+
+
 def ago(then_seconds: float, now_seconds: float) -> str:
     """``3 hours ago``; a moment that lies ahead (a clock that jumped) counts as now."""
     return f"{duration(now_seconds - then_seconds)} ago"

@@ -73,6 +73,11 @@ class Revision(Value, frozen=True, kw_only=True, omit_defaults=True):
     """Where the release came from: a directory, or a commit."""
 
     @property
+    def what(self) -> str:
+        """``apply``, ``rollback to 3``."""
+        return f"rollback to {self.origin}" if self.kind == "rollback" else self.kind
+
+    @property
     def seconds(self) -> float | None:
         """How long it took; None while it is under way."""
         return None if self.finished is None else self.finished - self.started
@@ -213,6 +218,13 @@ class History:
         row = self._database.one("SELECT * FROM revisions WHERE project = ? AND state = 'rolling'", (project,))
         return None if row is None else (_revision(row), msgspec.json.decode(row["plan"], type=Plan))
 
+    def plan(self, project: str, number: int) -> Plan:
+        """The plan that a revision carried out; ``NotFound``."""
+        self.revision(project, number)
+        row = self._database.one("SELECT plan FROM revisions WHERE project = ? AND number = ?", (project, number))
+        assert row is not None
+        return msgspec.json.decode(row["plan"], type=Plan)
+
     def last_number(self, project: str) -> int:
         """The number of the newest revision, whatever its state; 0 if there is none. Plans are bound to it."""
         row = self._database.one("SELECT MAX(number) AS last FROM revisions WHERE project = ?", (project,))
@@ -338,9 +350,8 @@ class History:
 
 def described(revision: Revision) -> str:
     """``revision 4 (apply, active) by root@host, pid 7 (bennu apply) at 2026-05-01 12:00:00``."""
-    what = revision.kind if revision.kind == "apply" else f"{revision.kind} to {revision.origin}"
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(revision.started))
-    return f"revision {revision.number} ({what}, {revision.state}) by {revision.author} at {at}"
+    return f"revision {revision.number} ({revision.what}, {revision.state}) by {revision.author} at {at}"
 
 
 class _OfPolicy(Value, frozen=True, kw_only=True):

@@ -50,7 +50,7 @@ def gather(plan: Plan, images: Images, history: History) -> Details:
             change.service: found
             for change in plan.changes
             if change.old and change.new and change.old.image != change.new.image
-            if (found := _changes(images, change.old.image, change.new.image)) is not None
+            if (found := changes_between(images, change.old.image, change.new.image)) is not None
         },
         gaps=gaps,
         release=None if active is None else active.release,
@@ -59,7 +59,8 @@ def gather(plan: Plan, images: Images, history: History) -> Details:
     )
 
 
-def _changes(images: Images, before: Digest, after: Digest) -> ImageChanges | None:
+def changes_between(images: Images, before: Digest, after: Digest) -> ImageChanges | None:
+    """What is different inside two images by their manifests, or None where one of them cannot be looked at."""
     try:
         return compare(images, images.get(before), images.get(after))
     except (BennuError, OSError):

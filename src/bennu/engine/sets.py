@@ -88,6 +88,21 @@ class ReplicaObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
         return self.state == "running" and self.health in {"none", "healthy"}
 
 
+class TrafficObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """What a set answers. ``requests`` (connections in TCP mode) and the ``failures`` among them, since the switch
+    began to count; ``per_second``: of the last second.
+    """
+
+    requests: int = 0
+    failures: int = 0
+    per_second: int = 0
+
+    @property
+    def failed_share(self) -> float:
+        """0 to 1."""
+        return self.failures / self.requests if self.requests else 0.0
+
+
 class SetObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
     """A set as it is: its spec as it was started, and its replicas by index."""
 
@@ -97,6 +112,7 @@ class SetObservation(Value, frozen=True, kw_only=True, omit_defaults=True):
     """Connections that the switch holds to it now."""
     released: float | None = None
     """When it last lost the traffic (Unix seconds); None while it is active or has never had it."""
+    traffic: TrafficObservation = TrafficObservation()
     share: int = 0
     """The percent of its service's new requests that it gets as a canary, without being active."""
 

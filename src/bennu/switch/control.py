@@ -45,7 +45,7 @@ class ServerState:
 class Counters:
     """What a server has done since it was added; all are numbers of events but ``sessions``, which is of now.
 
-    ``answers`` are those of HTTP; ``is_http`` says whether there can be any.
+    ``rate`` is of the last second. ``answers`` are those of HTTP; ``is_http`` says whether there can be any.
     """
 
     backend: str
@@ -57,6 +57,7 @@ class Counters:
     response_failures: int
     answers: int
     aborts: int
+    rate: int
     retries: int
     is_http: bool
 
@@ -141,6 +142,7 @@ class Control:
                 response_failures=int(row["eresp"] or 0),
                 answers=sum(int(row[name] or 0) for name in _ANSWERS),
                 aborts=int(row["cli_abrt"] or 0),
+                rate=int(row["rate"] or 0),
                 retries=int(row["wretr"] or 0),
                 is_http=row["mode"] == "http",
             )

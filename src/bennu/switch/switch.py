@@ -50,6 +50,13 @@ class SetStatus(msgspec.Struct, frozen=True):
     server_errors: int = 0
     connect_failures: int = 0
     response_failures: int = 0
+    rate: int = 0
+    """Requests or connections of the last second."""
+
+    @property
+    def failures(self) -> int:
+        """Requests that a client saw fail."""
+        return self.server_errors + self.connect_failures + self.response_failures
 
 
 class SwitchStatus(msgspec.Struct, frozen=True):
@@ -178,13 +185,14 @@ class Switch:
         for generation in generations:
             with suppress(Unavailable):
                 for one in generation.control.counters():
-                    total = totals.setdefault(one.server.partition(":")[0], [0] * 5)
+                    total = totals.setdefault(one.server.partition(":")[0], [0] * 6)
                     counts = (
                         one.sessions,
                         one.requests,
                         one.server_errors,
                         one.connect_failures,
                         one.response_failures,
+                        one.rate,
                     )
                     total[:] = [before + now for before, now in zip(total, counts, strict=True)]
         shares = {one.set: one.percent for one in state.canaries.values()}

@@ -12,7 +12,7 @@ from bennu.switch.meter import Figures, Meter, counts, so_far
 
 def counters(server: str, **values: int) -> Counters:
     names = ("sessions", "requests", "server_errors", "connect_failures", "response_failures", "answers", "aborts")
-    numbers = {name: values.get(name, 0) for name in (*names, "retries")}
+    numbers = {name: values.get(name, 0) for name in (*names, "retries", "rate")}
     return Counters(backend="web.0.80", server=server, is_http=values.get("is_http", 1) == 1, **numbers)
 
 

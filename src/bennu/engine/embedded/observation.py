@@ -15,6 +15,7 @@ from bennu.engine.sets import (
     SetId,
     SetObservation,
     SetSpec,
+    TrafficObservation,
 )
 from bennu.runtime import options as labels
 from bennu.runtime.containers import Container, Containers
@@ -68,12 +69,17 @@ def observe(
     status = switch.status() if switch is not None else SwitchStatus(running=False, draining=0, sets=())
     sessions = {one.set: one.sessions for one in status.sets}
     shares = {one.set: one.share for one in status.sets}
+    traffic = {
+        one.set: TrafficObservation(requests=one.requests, failures=one.failures, per_second=one.rate)
+        for one in status.sets
+    }
     sets = {
         name: SetObservation(
             spec=record.spec,
             replicas=tuple(sorted(by_set.get(name, ()), key=lambda replica: replica.index)),
             sessions=sessions.get(name, 0),
             released=record.released,
+            traffic=traffic.get(name, TrafficObservation()),
             share=shares.get(name, 0),
         )
         for name, record in known.items()
