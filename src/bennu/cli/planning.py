@@ -165,12 +165,12 @@ def build_images(fleet: Fleet, project: Project, args: Arguments, context: Conte
         return resolve_images(project, fleet.find_image, fleet.image_maker(prototype, listener))
 
 
-def show_plan(fleet: Fleet, plan: Plan, context: Context, *, full: bool = False) -> None:
-    """The plan on standard output, with what is known of it besides."""
+def show_plan(fleet: Fleet, plan: Plan, context: Context, *, full: bool = False, inside: bool = True) -> None:
+    """The plan on standard output, with what is known of it besides; ``inside`` images only where there is time."""
     from bennu.deploy.plan_details import gather
     from bennu.deploy.plan_text import render
 
-    for line in render(plan, gather(plan, fleet.images, fleet.history), full=full):
+    for line in render(plan, gather(plan, fleet.images if inside else None, fleet.history), full=full):
         context.print(line)
     context.stdout.flush()
 

@@ -63,7 +63,7 @@ def run(args: Arguments, context: Context) -> int:
             plan = deployer.plan(release, policy=policy, restore={volume: one.id for volume, one in restore.items()})
             if restore:
                 show_loss(fleet, restore, context)
-            show_plan(fleet, plan, context, full=args.full)
+            show_plan(fleet, plan, context, full=args.full, inside=args.full)
             back = " with its data" if restore else ""
             context.confirm(f"Roll project {name} back to revision {target.number}{back}?", yes=args.yes)
             outcome = roll_out(

@@ -67,6 +67,7 @@ def look(fleet: Fleet, project: str, context: Context) -> Overview:
         rolling=None if rolling is None else rolling[0],
         agent=running(context.settings),
         outlook=outlook(fleet.history, fleet.drills, observation, now),
+        drift=fleet.drifts.records.last(project),
     )
 
 

@@ -150,15 +150,19 @@ def _foot(seen: Overview) -> Iterator[str]:
     words = {"in": "in the traffic", "leaving": "about to leave the traffic", "out": "out of the traffic"}
     for hold in seen.observation.holds:
         yield f"Held:      {hold.name}, {words.get(hold.traffic, hold.traffic)}"
+    if seen.drift is not None and seen.observation.sets:
+        found = len(seen.drift.own)
+        looked = f"{age(seen.now - seen.drift.taken)} ago"
+        yield f"Drift:     {f'{found} found' if found else 'none'} {looked}" + (": `bennu drift`" if found else "")
     due = next((one for one in seen.outlook.due if one.at is not None), None)
     if due is not None and due.at is not None:
-        when = "now" if due.at <= seen.now else f"in {duration(due.at - seen.now)}"
+        when = "now" if due.at <= seen.now else f"in {age(due.at - seen.now)}"
         yield f"Next:      {due.service} is made again from scratch {when}" + (f" ({due.reason})" if due.reason else "")
     if seen.outlook.proven is not None:
-        yield f"Proven:    rebuildable from scratch {duration(seen.now - seen.outlook.proven)} ago"
+        yield f"Proven:    rebuildable from scratch {age(seen.now - seen.outlook.proven)} ago"
     last = seen.outlook.last
     if last is not None and not last.ok:
-        ago = duration(seen.now - last.finished)
+        ago = age(seen.now - last.finished)
         yield f"Drill:     making {last.service} again failed {ago} ago: {last.reason or 'it did not get ready'}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from bennu.compose.struct import Value
+from bennu.deploy.drift_records import Look
 from bennu.deploy.history import Revision
 from bennu.deploy.upkeep import Outlook
 from bennu.engine.sets import Observation, ReplicaObservation, SetObservation
@@ -26,6 +27,8 @@ class Overview(Value, frozen=True, kw_only=True, omit_defaults=True):
     rolling: Revision | None = None
     agent: str | None = None
     outlook: Outlook = Outlook()
+    drift: Look | None = None
+    """The last look for drift, None where nobody has looked yet."""
 
     @property
     def is_well(self) -> bool:
@@ -91,6 +94,7 @@ def document(seen: Overview) -> dict[str, Any]:
             for hold in observation.holds
         ],
         "next_reprovision": None if due is None else {"service": due.service, "set": due.set, "at": due.at},
+        "drift": None if seen.drift is None else {"count": len(seen.drift.own), "looked": seen.drift.taken},
         "proven_rebuildable": seen.outlook.proven,
     }  # fmt: skip
 

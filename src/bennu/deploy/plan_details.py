@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bennu.compose.model import Volume
 from bennu.deploy.history import History
@@ -15,8 +16,10 @@ from bennu.deploy.measured import expected_gap
 from bennu.deploy.plan import Plan
 from bennu.digest import Digest
 from bennu.errors import BennuError
-from bennu.store.image_changes import ImageChanges, compare
-from bennu.store.images import Images
+
+if TYPE_CHECKING:
+    from bennu.store.image_changes import ImageChanges
+    from bennu.store.images import Images
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Details:
     volumes_removed: Mapping[str, Volume] = field(default_factory=dict)
 
 
-def gather(plan: Plan, images: Images, history: History) -> Details:
-    """Look into images and history."""
+def gather(plan: Plan, images: Images | None, history: History) -> Details:
+    """Look into images and history; with None the images are not looked into, since that takes its time."""
     revisions = history.revisions(plan.project)
     gaps = {
         change.service: seconds
@@ -49,7 +52,7 @@ def gather(plan: Plan, images: Images, history: History) -> Details:
         images={
             change.service: found
             for change in plan.changes
-            if change.old and change.new and change.old.image != change.new.image
+            if images is not None and change.old and change.new and change.old.image != change.new.image
             if (found := changes_between(images, change.old.image, change.new.image)) is not None
         },
         gaps=gaps,
@@ -61,6 +64,8 @@ def gather(plan: Plan, images: Images, history: History) -> Details:
 
 def changes_between(images: Images, before: Digest, after: Digest) -> ImageChanges | None:
     """What is different inside two images by their manifests, or None where one of them cannot be looked at."""
+    from bennu.store.image_changes import compare
+
     try:
         return compare(images, images.get(before), images.get(after))
     except (BennuError, OSError):

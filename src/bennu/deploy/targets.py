@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import msgspec
+
 from bennu.compose.model import Service, Volume
 from bennu.compose.struct import Value
 from bennu.deploy.release import Release, ReleaseService
@@ -85,12 +87,10 @@ def merged(new: Release, running: Release | None, observation: Observation, sele
     moving = [new.services[name].service for name in selection.moving & new.services.keys()]
     used = {mount.source for service in moving for mount in service.mounts}
     volumes = {key: volume for key, volume in new.volumes.items() if key in used}
-    return Release(
-        project=new.project,
+    return msgspec.structs.replace(
+        new,
         services={name: services[name] for name in (*new.services, *observation.active) if name in services},
         volumes={**_volumes(running), **volumes},
-        keep=new.keep,
-        keep_warm_seconds=new.keep_warm_seconds,
     )
 
 

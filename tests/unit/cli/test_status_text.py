@@ -9,6 +9,8 @@ import pytest
 
 from bennu.cli.output import width
 from bennu.cli.status_text import render
+from bennu.deploy.drift import Unexpected
+from bennu.deploy.drift_records import Look
 from bennu.deploy.drills import Drill
 from bennu.deploy.history import Revision
 from bennu.deploy.overview import Overview, document
@@ -105,14 +107,20 @@ def test_what_is_under_way_and_what_comes_next():
             reason="no mirror",
         ),
     )  # fmt: skip
-    lines = text(found, revision=REVISION, rolling=rolling, outlook=outlook).splitlines()
+    drift = Look(
+        project=PROJECT, taken=NOW - 90,
+        drifts=(Unexpected(kind="process", subject="web.1", field="pid", have="sh"),
+                Unexpected(kind="process", subject="web.2", field="pid", have="sh", held=True)),
+    )  # fmt: skip
+    lines = text(found, revision=REVISION, rolling=rolling, outlook=outlook, drift=drift).splitlines()
     assert lines[2].startswith("Rolling:   revision 8 (apply) by ann@host")
     assert any("canary 10%" in line for line in lines)
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "Held:      web.2, out of the traffic",
-        "Next:      web is made again from scratch in 26 hours",
-        "Proven:    rebuildable from scratch 2 days ago",
-        "Drill:     making db again failed About an hour ago: no mirror",
+        "Drift:     1 found 1m ago: `bennu drift`",
+        "Next:      web is made again from scratch in 26h",
+        "Proven:    rebuildable from scratch 2d ago",
+        "Drill:     making db again failed 60m ago: no mirror",
     ]
 
 
