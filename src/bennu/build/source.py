@@ -8,6 +8,7 @@ keys a ``Selection``, ``copying`` writes it.
 
 from __future__ import annotations
 
+import operator
 import os
 import posixpath
 import stat
@@ -23,6 +24,7 @@ from bennu.errors import NotFound
 from bennu.host import files
 
 _NO_RULES: Final = Rules(())
+_NAME: Final = operator.attrgetter("name")
 
 
 class MissingSource(NotFound):
@@ -223,7 +225,10 @@ class _Walk:
     def below(self, directory: str, path: str, target: str, above: tuple[Verdict, Verdict]) -> None:
         """Add what is in a directory: ``path`` is its place below the root, ``target`` below the item."""
         with os.scandir(directory) as listing:
-            found = sorted(listing, key=lambda entry: entry.name)
+            found = sorted(listing, key=_NAME)
+        if not (self.rules.patterns or self.exclude.patterns):
+            self._all_of(found, path, target, above)
+            return
         for entry in found:
             here = f"{path}/{entry.name}" if path else entry.name
             to = f"{target}/{entry.name}" if target else entry.name
@@ -244,6 +249,16 @@ class _Walk:
                 if left_out and len(self.entries) == known + 1:
                     self.entries.drop()  # nothing in it came back in
 
+    def _all_of(self, found: list[os.DirEntry[str]], path: str, target: str, above: tuple[Verdict, Verdict]) -> None:
+        """``below`` where nothing is left out."""
+        append = self.entries.append
+        before = f"{target}/" if target else ""
+        for entry in found:
+            to = before + entry.name
+            append(to, entry.stat(follow_symlinks=False))
+            if entry.is_dir(follow_symlinks=False):
+                self.below(entry.path, f"{path}/{entry.name}" if path else entry.name, to, above)
+
 
 class _SearchBelow:
     """One walk of a directory for what ``include`` (all is excluded, some taken back) takes and no rules leave out."""
@@ -255,7 +270,7 @@ class _SearchBelow:
     def below(self, directory: str, path: str, target: str, above: tuple[Verdict, Verdict, Verdict]) -> None:
         """As ``_Walk.below``. A directory that is not taken itself is there for what is taken below it."""
         with os.scandir(directory) as listing:
-            found = sorted(listing, key=lambda entry: entry.name)
+            found = sorted(listing, key=_NAME)
         for entry in found:
             here = f"{path}/{entry.name}" if path else entry.name
             to = f"{target}/{entry.name}" if target else entry.name
