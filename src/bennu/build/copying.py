@@ -103,12 +103,12 @@ class _Copier:
             mode = INLINE_MODE if self._look.mode is None else self._look.mode.of(INLINE_MODE, is_directory=False)
             target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=fd)
             with open(target, "wb") as stream:
-                stream.write(file.content.encode())
+                stream.write(file.content.encode("utf-8", "surrogateescape"))
                 stream.flush()
                 os.fchown(target, *(self._look.owner or (0, 0)))
                 os.fchmod(target, mode)
-                when = self._look.epoch if self._look.epoch is not None else 0
-                os.utime(target, (when, when))
+                if self._look.epoch is not None:  # else it is as old as this step
+                    os.utime(target, (self._look.epoch, self._look.epoch))
 
     def _place(self, root: int, name: str) -> tuple[str, str]:
         """The directory and name that a file goes to."""

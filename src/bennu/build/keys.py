@@ -25,12 +25,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bennu.build.graph import Base, Copy, Excerpt, Fetch, GitTree, Local, MakeDirectory, Run, Step
+from bennu.build.graph import Base, Copy, Excerpt, Fetch, GitTree, InlineFile, Local, MakeDirectory, Run, Step
 from bennu.build.mounts import AgentMount, BindMount, CacheMount, Look, Mount, SecretMount, TmpfsMount
 from bennu.digest import Digest, finish, hash_of_about
 from bennu.dockerfile.mounts import Sharing
 
-FORMAT: Final = "6"
+FORMAT: Final = "7"
 """Changed whenever a step's implementation may leave another tree for the same fields."""
 
 SCRATCH: Final = Digest("sha256:" + "0" * 64)
@@ -145,7 +145,7 @@ def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:
                 *_sources(step, reads),
                 ("destination", step.destination),
                 *_numbered("inline name", tuple(file.name for file in step.inline)),
-                *_numbered("inline content", tuple(file.content for file in step.inline)),
+                *_inline(step.inline),
                 ("chown", step.chown or ""),
                 ("chmod", _mode(step.chmod or "")),
                 *_numbered("exclude", step.exclude),
@@ -240,6 +240,17 @@ def _surroundings(step: Run) -> Iterator[tuple[str, str]]:
 
 def _numbered(name: str, values: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(f"{name} {number}", value) for number, value in enumerate(values, 1)]
+
+
+def _inline(inline: tuple[InlineFile, ...]) -> Iterator[tuple[str, str]]:
+    """Contents; bytes that are not UTF-8, which no record could hold, as hexadecimal digits."""
+    for number, file in enumerate(inline, 1):
+        try:
+            file.content.encode()
+        except UnicodeEncodeError:
+            yield (f"inline bytes {number}", file.content.encode("utf-8", "surrogateescape").hex())
+        else:
+            yield (f"inline content {number}", file.content)
 
 
 def _key(fields: list[tuple[str, str]]) -> Key:

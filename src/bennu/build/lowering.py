@@ -34,11 +34,11 @@ from bennu.build.graph import (
 from bennu.build.origins import Directory, Layout, NamedImage, NamedOrigin, Remote, Repository, named_context
 from bennu.build.settings import SETTINGS
 from bennu.build.stages import Build, Numbering, Stage
+from bennu.build.triggers import triggers_of_image, triggers_of_stage
 from bennu.dockerfile import instructions, mounts, spelling
 from bennu.dockerfile.fields import expand_instruction
 from bennu.dockerfile.global_args import global_values
-from bennu.dockerfile.instructions import Add, Copy, Dockerfile, From, Instruction, Onbuild, Run, Workdir
-from bennu.dockerfile.parser import parse_trigger
+from bennu.dockerfile.instructions import Add, Copy, Dockerfile, From, Instruction, Run, Workdir
 from bennu.dockerfile.source import Span
 from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
 from bennu.errors import Invalid, NotFound
@@ -279,7 +279,7 @@ class _Lowering:
             return self._upon_context(index, replaced, numbering, platform)
         if base is not None:
             below = self.dockerfile.stages[base].instructions
-            triggers = [each.trigger for each in below if isinstance(each, Onbuild)]
+            triggers = triggers_of_stage(below, origin.span)
             numbering.total += len(triggers)
             return Stage.upon(self.stage(base), index, numbering), triggers
         context = named_context(self.contexts, origin.image)
@@ -296,7 +296,7 @@ class _Lowering:
         origin = self.origins[index]
         place = origin.span.narrow(self.dockerfile.stages[index].from_.image)
         found = self._look_up(name, place, index, platform)
-        triggers = [parse_trigger(text, origin.image) for text in found.config.config.on_build]
+        triggers = triggers_of_image(found.config.config.on_build, origin.image, origin.span)
         numbering.total += len(triggers)
         tip = None
         if found.chain is not None:

@@ -34,6 +34,7 @@ from bennu.dockerfile.instructions import (
     User,
     Volume,
 )
+from bennu.dockerfile.source import decoded
 from bennu.oci import image_config
 from bennu.oci.image_config import NOTHING
 
@@ -82,16 +83,18 @@ def _arg(stage: Stage, arg: Arg) -> None:
 
 
 def _cmd(stage: Stage, cmd: Cmd) -> None:
-    stage.change(cmd=stage.arguments_of(cmd.command), args_escaped=True)
+    words = stage.arguments_of(cmd.command)
+    stage.change(cmd=tuple(map(decoded, words)), args_escaped=True)
     stage.has_cmd = True
-    stage.record(f"CMD {history.listed_quoted(stage.config.cmd)}")
+    stage.record(f"CMD {history.listed_quoted(words)}")
 
 
 def _entrypoint(stage: Stage, entrypoint: Entrypoint) -> None:
-    stage.change(entrypoint=stage.arguments_of(entrypoint.command))
+    words = stage.arguments_of(entrypoint.command)
+    stage.change(entrypoint=tuple(map(decoded, words)))
     if not stage.has_cmd:
         stage.change(cmd=())  # a CMD of the base image was meant for its own ENTRYPOINT
-    stage.record(f"ENTRYPOINT {history.listed_quoted(stage.config.entrypoint)}")
+    stage.record(f"ENTRYPOINT {history.listed_quoted(words)}")
 
 
 def _env(stage: Stage, env: Env) -> None:
@@ -166,7 +169,7 @@ def _healthcheck(stage: Stage, check: Healthcheck) -> None:
         start_interval_ns=check.start_interval_nanoseconds,
         retries=check.retries,
     )
-    stage.change(healthcheck=value)
+    stage.change(healthcheck=msgspec.structs.replace(value, test=tuple(map(decoded, test))))
     stage.record(history.healthcheck(value))
 
 

@@ -31,7 +31,7 @@ from bennu.dockerfile.instructions import (
     Volume,
     Workdir,
 )
-from bennu.dockerfile.source import Span
+from bennu.dockerfile.source import Span, decoded
 
 _I = TypeVar("_I", bound=Instruction)
 
@@ -129,7 +129,7 @@ class _Putting:
         """Quotes mean nothing in a document and its escape is always a backslash."""
         if not heredoc.expand:
             return heredoc
-        text = self.expanded(heredoc.body, Options(ignore_quotes=True)).text
+        text = self.expanded(decoded(heredoc.body), Options(ignore_quotes=True)).text
         return msgspec.structs.replace(heredoc, content=text, expand=False, chomp=False)
 
 

@@ -41,16 +41,23 @@ from bennu.dockerfile.instructions import (
     Volume,
     Workdir,
 )
+from bennu.dockerfile.source import decoded
 from bennu.dockerfile.statement import Statement
 from bennu.dockerfile.words import SPACE, Word, blank_words, quoted_words
+from bennu.errors import Invalid
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
+_KEPT_AS_WRITTEN: Final = frozenset({"CMD", "ENTRYPOINT", "HEALTHCHECK"})
+"""Their texts are in the history as they are, byte by byte."""
 _MILLISECOND: Final = 1_000_000
 
 
 def read(statement: Statement) -> Instruction:
     """The instruction that a statement spells. Raises ``Invalid`` at the word that is wrong."""
-    statement.refuse_undecoded()
+    if statement.name == "RUN":
+        statement.refuse_undecoded()  # as BuildKit does, where the step would be told
+    elif statement.name not in _KEPT_AS_WRITTEN:
+        statement.replace_undecoded()
     reader = READERS.get(statement.name)
     if reader is None:
         written = statement.keyword.text
@@ -65,7 +72,7 @@ def _shared(statement: Statement) -> dict[str, Any]:
     """The fields that every instruction has."""
     return {
         "keyword": statement.keyword.text,
-        "text": statement.text,
+        "text": decoded(statement.text),
         "span": statement.span,
         "comments": statement.line.comments,
     }
@@ -85,7 +92,7 @@ def _string(statement: Statement) -> str:
 
 def _form(statement: Statement, rest: Word) -> Form:
     array = statement.json_of(rest)
-    return ShellForm(text=rest.text) if array is None else ExecForm(arguments=array)
+    return ShellForm(text=rest.text) if array is None else ExecForm(arguments=tuple(map(decoded, array)))
 
 
 def _words_or_json(statement: Statement) -> tuple[tuple[str, ...], tuple[Word, ...]]:
@@ -315,7 +322,22 @@ def _onbuild(statement: Statement, _: flags.Flags) -> Onbuild:
     if subject.name in ("FROM", "MAINTAINER"):
         raise statement.fail(f"{subject.name} is not allowed as a trigger", subject.keyword)
     documents = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in statement.heredocs)
-    return Onbuild(**_shared(statement), expression=subject.text + documents, trigger=read(subject))
+    _refuse_unreadable(subject)
+    try:
+        trigger = read(subject)
+    except Invalid:  # what it means is only looked at where it is done, as in BuildKit
+        trigger = None
+    return Onbuild(**_shared(statement), expression=subject.text + documents, trigger=trigger)
+
+
+def _refuse_unreadable(subject: Statement) -> None:
+    """What BuildKit refuses of a trigger that nobody does yet: arrays of other things, pairs that are none."""
+    subject.json()
+    words = quoted_words(subject.rest, subject.escape) if subject.name in ("ENV", "LABEL") else ()
+    if words and any("=" not in word.text for word in words):
+        is_pair = "=" not in words[0].text and len(blank_words(subject.rest)) > 1
+        if not is_pair:
+            _pairs(subject)
 
 
 def _run(statement: Statement, given: flags.Flags) -> Run:

@@ -177,10 +177,12 @@ class Maintainer(Instruction, frozen=True, kw_only=True):
 
 
 class Onbuild(Instruction, frozen=True, kw_only=True):
-    """``ONBUILD``. ``expression`` is what the image's config keeps; ``trigger`` the same, parsed."""
+    """``ONBUILD``. ``expression`` is what the image's config keeps; ``trigger`` the same, parsed; None where it does
+    not parse.
+    """
 
     expression: str
-    trigger: Instruction
+    trigger: Instruction | None
 
 
 class MountFlag(msgspec.Struct, frozen=True):

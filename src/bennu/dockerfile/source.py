@@ -7,12 +7,15 @@ count from 1; ends are exclusive. Read ``lexer`` next.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
+from typing import Final
 
 import msgspec
 
 from bennu.errors import Invalid, Unsupported
 
+UNDECODED: Final = "[\ud800-\udfff]"
 _MARK = "\ufeff"
 
 
@@ -67,11 +70,16 @@ def _advance(line: int, column: int, text: str) -> tuple[int, int]:
     return line + newlines, len(text) - text.rfind("\n")
 
 
+def decoded(text: str) -> str:
+    """A text with U+FFFD for each byte that is not UTF-8."""
+    return text if text.isascii() else re.sub(UNDECODED, "\ufffd", text)
+
+
 class Source:
     """The decoded text of one file and its line table.
 
     Bytes that are not UTF-8 become lone surrogates (PEP 383), so that no byte is lost and a comment in an old encoding
-    does no harm; ``grammar`` refuses them inside an instruction.
+    does no harm; ``grammar`` says what becomes of them inside an instruction.
     """
 
     def __init__(self, text: bytes | str, file: str) -> None:

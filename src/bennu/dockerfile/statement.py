@@ -9,11 +9,9 @@ import re
 
 from bennu.dockerfile.instructions import Heredoc
 from bennu.dockerfile.lexer import LogicalLine
-from bennu.dockerfile.source import Span
+from bennu.dockerfile.source import UNDECODED, Span, decoded
 from bennu.dockerfile.words import SPACE, NotStringsError, Word, json_array, split_head
 from bennu.errors import Invalid
-
-_UNDECODED = "[\ud800-\udfff]"
 
 
 class Statement:
@@ -70,12 +68,19 @@ class Statement:
         """The instruction that stands behind this one (ONBUILD)."""
         return Statement(self.line, self.escape, self.rest.offset)
 
+    def replace_undecoded(self) -> None:
+        """Put U+FFFD in the place of each byte that is not UTF-8, as Go does where it takes text apart."""
+        if not self.line.text.isascii():
+            self.line.text = decoded(self.line.text)
+            again = split_head(self.line.text, self.escape, self.keyword.offset)
+            self.flags, self.rest = again.flags, again.rest
+
     def refuse_undecoded(self) -> None:
         """Raise ``Invalid`` where the instruction or a heredoc of it holds bytes that are not UTF-8."""
-        found = None if self.line.text.isascii() else re.search(_UNDECODED, self.line.text)
+        found = None if self.line.text.isascii() else re.search(UNDECODED, self.line.text)
         at = self.line.origin(found.start()) if found else None
         for heredoc in self.line.heredocs:
-            if at is None and (found := re.search(_UNDECODED, heredoc.content)):
+            if at is None and (found := re.search(UNDECODED, heredoc.content)):
                 at = heredoc.span.start + found.start()
         if at is not None:
             byte = ord(self.line.source.text[at]) - 0xDC00

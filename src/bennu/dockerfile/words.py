@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bennu.dockerfile.source import decoded
+
 SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 """What Unicode calls white space. ``str.isspace`` also counts the separators 0x1c to 0x1f, which Docker does not."""
 
@@ -152,7 +154,7 @@ def json_array(rest: str) -> tuple[str, ...] | None:
     if not rest.startswith("["):
         return None
     try:
-        values = msgspec.json.decode(_ESCAPED.sub(_whole, rest), type=list[object])
+        values = msgspec.json.decode(_ESCAPED.sub(_whole, decoded(rest)), type=list[object])
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return None
     if not all(isinstance(value, str) for value in values):

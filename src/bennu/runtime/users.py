@@ -66,7 +66,8 @@ def _memberships(name: str, primary: int, group: str) -> tuple[int, ...]:
 
 
 def _is(spec: str, name: str, number: int) -> bool:
-    return spec == name or (_is_number(spec) and int(spec) == number)
+    # a number is one, whoever has it for a name
+    return int(spec) == number if _is_number(spec) else spec == name
 
 
 def _is_number(text: str) -> bool:

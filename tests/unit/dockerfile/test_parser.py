@@ -262,7 +262,7 @@ def test_spans_cover_the_instruction_with_its_heredocs():
         ("FROM a\nONBUILD", 2, 1, "needs an instruction", None),
         ("FROM a\nONBUILD ONBUILD RUN a", 2, 9, "cannot stand behind another ONBUILD", None),
         ("FROM a\nONBUILD FROM a", 2, 9, "FROM is not allowed", None),
-        ("FROM a\nONBUILD RUN --mount=type=x a", 2, 21, "unknown mount type 'x'", "bind"),
+        ("FROM a\nRUN --mount=type=x a", 2, 13, "unknown mount type 'x'", "bind"),
         ("FROM a\nRUN --network=hots a", 2, 5, "unknown --network 'hots'", "did you mean host?"),
         ("FROM a\nRUN --security=x a", 2, 5, "unknown --security 'x'", "sandbox"),
     ],
@@ -278,11 +278,13 @@ def test_refusals(text, line, column, message, hint):
         assert error.excerpt is None or error.excerpt in text
 
 
-def test_bytes_that_are_not_utf8_are_fine_in_a_comment_only():
+def test_bytes_that_are_not_utf8_are_replaced_but_in_a_run():
     parse(b"# caf\xe9\nFROM a\nRUN x \\\n# \xff\n y", "D")
+    (label,) = parse(b"FROM a\nLABEL x=caf\xe9\xe8", "D").stages[0].instructions
+    assert (label.pairs[0].value, label.text) == ("caf\ufffd\ufffd", "LABEL x=caf\ufffd\ufffd")
     with pytest.raises(Invalid, match="byte 0xe9 is not UTF-8") as caught:
-        parse(b"FROM a\nLABEL x=caf\xe9", "D")
-    assert (caught.value.line, caught.value.column) == (2, 12)
+        parse(b"FROM a\nRUN echo caf\xe9", "D")
+    assert (caught.value.line, caught.value.column) == (2, 13)
     with pytest.raises(Invalid, match="byte 0xff is not UTF-8") as caught:
         parse(b"FROM a\nRUN <<E\n\xff\nE", "D")
     assert caught.value.line == 3

@@ -30,7 +30,7 @@ GROUP = "root:x:0:\nweb:x:34:\ntape:x:26:root,web\ndup:x:26:web\nshort:x:5\nbrok
         ("500", User(500, 0, (), "/", "")),
         ("500:600", User(500, 600, (), "/", "")),
         (":5", User(0, 5, (), "/root", "root")),
-        ("1000", User(7, 7, (), "/odd", "1000")),
+        ("1000", User(1000, 0, (), "/", "")),  # a number, whoever has it for a name
     ],
 )
 def test_users(spec, expected):

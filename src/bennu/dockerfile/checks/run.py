@@ -74,7 +74,8 @@ class Walk:
         origin = self.origins[index]
         base = self.dockerfile.base(origin.image, before=index)
         if base is not None and base.index in self.states:
-            triggers = [each.trigger for each in base.instructions if isinstance(each, Onbuild)]
+            parsed = [each.trigger for each in base.instructions if isinstance(each, Onbuild)]
+            triggers = [each for each in parsed if each is not None]
             return State.upon(self.states[base.index]), triggers
         if origin.image == SCRATCH:
             return State(), []
