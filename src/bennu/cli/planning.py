@@ -55,7 +55,10 @@ class Planned:
         self._fleet = fleet
         self._args = args
         self._context = context
+        from bennu.deploy.release import check_served
+
         self.project: Project = load_project(args, context)
+        check_served(self.project)
 
     @property
     def name(self) -> str:

@@ -14,14 +14,20 @@ from bennu.compose.problems import did_you_mean
 
 
 def check(
-    services: Field, active: Mapping[str, Service], inactive: Mapping[str, Service], volumes: Mapping[str, Volume]
+    services: Field,
+    active: Mapping[str, Service],
+    inactive: Mapping[str, Service],
+    declared: Mapping[str, Mapping[str, object]],
 ) -> None:
-    """Report all that does not fit together among the active services, and in each service by itself."""
+    """Report all that does not fit together among the active services, and in each service by itself. ``declared``:
+    what the file has under ``volumes``, ``networks``, ``configs`` and ``secrets``.
+    """
     for name, service in {**active, **inactive}.items():
         field = services.raw(name)
         assert field is not None
         _check_service(field, service)
-        _check_volumes(field, service, volumes)
+        _check_volumes(field, service, declared["volumes"])
+        _check_parts(field, service, declared)
     for name in active:
         field = services.raw(name)
         assert field is not None
@@ -43,8 +49,9 @@ def check_snapshots(field: Field | None, settings: XBennuProject, volumes: Mappi
 
 
 def _check_service(field: Field, service: Service) -> None:
-    # Where ``extends`` was refused, what it would have brought is not missing.
-    if service.image is None and service.build is None and field.get("extends") is None:
+    # What could not be extended is reported; what it would have brought is not missing.
+    provided = "provider" in service.other or field.get("extends") is not None
+    if service.image is None and service.build is None and not provided:
         field.fail("has neither 'image' nor 'build'")
     container_name = field.get("container_name")
     if container_name is not None and service.replicas > 1:
@@ -53,7 +60,7 @@ def _check_service(field: Field, service: Service) -> None:
         )
 
 
-def _check_volumes(field: Field, service: Service, volumes: Mapping[str, Volume]) -> None:
+def _check_volumes(field: Field, service: Service, volumes: Mapping[str, object]) -> None:
     mounts = field.get("volumes")
     for mount in service.mounts:
         if mounts is None or mount.type != "volume" or mount.source is None or mount.source in volumes:
@@ -61,6 +68,33 @@ def _check_volumes(field: Field, service: Service, volumes: Mapping[str, Volume]
         place = next((item for item in mounts.items() if _names(item, mount.source)), mounts)
         hint = did_you_mean(mount.source, volumes) or f"a host path begins with ./ or /: ./{mount.source}"
         place.fail(f"volume {mount.source!r} is not declared under 'volumes'", hint)
+
+
+def _check_parts(field: Field, service: Service, declared: Mapping[str, Mapping[str, object]]) -> None:
+    """Networks, configs and secrets that a service names are declared."""
+    uses = {
+        "networks": list(service.networks),
+        "configs": [mount.source for mount in service.configs],
+        "secrets": [mount.source for mount in service.secrets],
+    }
+    for section, names in uses.items():
+        given = field.get(section)
+        for name in names if given else ():
+            if name not in declared[section]:
+                assert given is not None
+                place = given.raw(name) if given.is_mapping else _item(given, name)
+                what = section.removesuffix("s")
+                (place or given).problems.add(
+                    f"{given.path}: {what} {name!r} is not declared under {section!r}",
+                    place.key_place if place else given.place,
+                    did_you_mean(name, declared[section]),
+                )
+    if service.networks and field.get("network_mode") is not None:
+        field.fail("has both 'networks' and 'network_mode'", "leave one of them out")
+
+
+def _item(field: Field, source: str) -> Field | None:
+    return next((item for item in field.items() if _names(item, source)), None)
 
 
 def _names(item: Field, source: str) -> bool:
@@ -133,7 +167,8 @@ def _check_ports(services: Field, active: Mapping[str, Service]) -> None:
                     field = services.raw(name)
                     ports = field.get("ports") if field else None
                     assert ports is not None
-                    ports.fail(f"host port {port.published}/{port.protocol} is published by {holder!r} already")
+                    message = f"host port {port.published}/{port.protocol} is published by {holder!r} already"
+                    ports.problems.stated(f"{ports.path}: {message}", ports.key_place)
                     break
             holders.append((port.host_ip, name))
 

@@ -23,6 +23,7 @@ class EnvFile:
     path: str
     required: bool
     field: Field
+    is_raw: bool = False
 
 
 def wanted(service: Field, base: Base) -> tuple[EnvFile, ...]:
@@ -33,10 +34,11 @@ def wanted(service: Field, base: Base) -> tuple[EnvFile, ...]:
 
 def _files(field: Field, base: Base) -> Iterator[EnvFile]:
     for item in [field] if field.is_mapping else field.items_or_one():
-        path, required = item, True
+        path, required, is_raw = item, True, False
         if item.is_mapping:
             schema.check(item, schema.ENV_FILE, "an env_file")
-            named, flag = item.get("path"), item.get("required")
+            named, flag, form = item.get("path"), item.get("required"), item.get("format")
+            is_raw = form is not None and form.choice(("raw",), "format of an env file") == "raw"
             if named is None:
                 item.fail("has no 'path'")
                 continue
@@ -44,7 +46,43 @@ def _files(field: Field, base: Base) -> Iterator[EnvFile]:
             required = (flag.boolean() if flag else None) is not False
         text = path.filled()
         if text is not None:
-            yield EnvFile(base.path(text), required, path)
+            yield EnvFile(base.path(text), required, path, is_raw)
+
+
+def label_files(service: Field, base: Base) -> tuple[EnvFile, ...]:
+    """The files of labels of a service, in the order in which they count."""
+    field = service.get("label_file")
+    texts = ((item, item.filled()) for item in field.items_or_one()) if field else ()
+    return tuple(EnvFile(base.path(text), True, item) for item, text in texts if text is not None)
+
+
+def read_labels(
+    service: Field, base: Base, environ: Mapping[str, str], texts: Mapping[str, str | None]
+) -> dict[str, str]:
+    """The labels of a service: its files', then its own."""
+    found: dict[str, str] = {}
+    for file in label_files(service, base):
+        found.update(_variables(file, texts, environ))
+    field = service.get("labels")
+    found.update({name: value or "" for name, value, _ in field.pairs()} if field else {})
+    return found
+
+
+def _variables(file: EnvFile, texts: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, str]:
+    """What a file sets; nothing for one that is not to be read."""
+    text = texts.get(file.path)
+    if text is None:
+        if file.path in texts and file.required:
+            file.field.fail(f"file {file.path!r} does not exist", "write required: false if it need not")
+        return {}
+    if file.is_raw:
+        lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+        return {name: value for name, equals, value in (line.partition("=") for line in lines) if equals}
+    try:
+        return dotenv.parse(text, file.path, environ)
+    except Invalid as error:
+        file.field.problems.take(error)
+        return {}
 
 
 def read_environment(
@@ -53,16 +91,7 @@ def read_environment(
     """The whole environment. ``texts``: by path, None for a file that does not exist; one not in it is left out."""
     found: dict[str, str] = {}
     for file in wanted(service, base):
-        if file.path not in texts:
-            continue
-        text = texts[file.path]
-        if text is not None:
-            try:
-                found.update(dotenv.parse(text, file.path, environ))
-            except Invalid as error:
-                file.field.problems.take(error)
-        elif file.required:
-            file.field.fail(f"file {file.path!r} does not exist", "write required: false if it need not")
+        found.update(_variables(file, texts, environ))
     field = service.get("environment")
     for name, value, place in field.pairs() if field else ():
         if not name or "=" in name or "\0" in name:

@@ -18,9 +18,9 @@ Path = tuple[str, ...]
 Merge = Callable[[Node, Node, Path, Problems], Node]
 
 
-def merge(base: Node, over: Node, problems: Problems) -> Node:
-    """``over`` laid over ``base``. What cannot be merged is reported, and ``over`` taken."""
-    return _merge(base, over, (), problems)
+def merge(base: Node, over: Node, problems: Problems, *, inside: Path = ()) -> Node:
+    """``over`` laid over ``base``; what cannot be merged is reported, and ``over`` taken. ``inside``: their path."""
+    return _merge(base, over, inside, problems)
 
 
 def settle(node: Node) -> Node:
@@ -140,9 +140,27 @@ def _ulimit(base: Node, over: Node, path: Path, problems: Problems) -> Node:
     return _by_type(base, over, path, problems) if both else over
 
 
+def _logging(base: Node, over: Node, path: Path, problems: Problems) -> Node:
+    """Options of one driver mean nothing to another."""
+    drivers = [node.get("driver") if isinstance(node, Mapping) else None for node in (base, over)]
+    names = [driver.text for driver in drivers if isinstance(driver, Scalar)]
+    return over if len(names) == 2 and names[0] != names[1] else _by_type(base, over, path, problems)
+
+
 _SERVICE_RULES: Final[dict[Path, Merge]] = {
+    ("annotations",): _as_pairs,
     ("build",): _build,
+    ("build", "additional_contexts"): _as_pairs,
     ("build", "args"): _as_pairs,
+    ("build", "extra_hosts"): _hosts,
+    ("build", "labels"): _as_pairs,
+    ("dns",): _as_list,
+    ("dns_opt",): _as_list,
+    ("dns_search",): _as_list,
+    ("label_file",): _as_list,
+    ("logging",): _logging,
+    ("models",): _as_mapping,
+    ("sysctls",): _as_pairs,
     ("command",): _replace,
     ("depends_on",): _as_mapping,
     ("deploy", "labels"): _as_pairs,
@@ -159,7 +177,7 @@ _SERVICE_RULES: Final[dict[Path, Merge]] = {
 
 
 def _rule(path: Path) -> Merge | None:
-    if len(path) == 3 and path[0] in ("volumes", "networks") and path[2] == "labels":
+    if len(path) == 3 and path[0] in ("volumes", "networks", "configs", "secrets") and path[2] == "labels":
         return _as_pairs
     if len(path) < 3 or path[0] != "services":
         return None
@@ -199,9 +217,48 @@ def _path_name(item: Node) -> object:
     return path.text if isinstance(path, Scalar) else id(item)
 
 
+def _file_name(directory: str) -> Callable[[Node], object]:
+    """A config or secret is named by where it stands in a replica."""
+
+    def name(item: Node) -> object:
+        if isinstance(item, Mapping):
+            target = item.get("target") or item.get("source")
+            text = target.text if isinstance(target, Scalar) else None
+        else:
+            text = item.text if isinstance(item, Scalar) else None
+        if text is None:
+            return id(item)
+        return text if text.startswith("/") else f"{directory}/{text}"
+
+    return name
+
+
+def _device_name(item: Node) -> object:
+    """A device is named by where it stands in a replica."""
+    if isinstance(item, Mapping):
+        target = item.get("target") or item.get("source")
+        return target.text if isinstance(target, Scalar) else id(item)
+    if not isinstance(item, Scalar):
+        return id(item)
+    parts = item.text.split(":")
+    return parts[0] if len(parts) == 1 else parts[1]
+
+
 _NAMES: Final[dict[str, Callable[[Node], object]]] = {
+    "aliases": _text,
     "cap_add": _text,
     "cap_drop": _text,
+    "configs": _file_name(""),
+    "devices": _device_name,
+    "dns": _text,
+    "dns_opt": _text,
+    "dns_search": _text,
+    "external_links": _text,
+    "label_file": _text,
+    "link_local_ips": _text,
+    "links": _text,
+    "secrets": _file_name("/run/secrets"),
+    "tags": _text,
     "env_file": _path_name,
     "expose": _text,
     "ports": _port_name,

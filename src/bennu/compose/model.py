@@ -11,6 +11,7 @@ from __future__ import annotations
 import posixpath
 from typing import Any, Final, Literal
 
+from bennu.compose.attachments import Attachment, FileMount, FileSource, Network
 from bennu.compose.extension import XBennu, XBennuProject
 from bennu.compose.struct import Value
 
@@ -216,6 +217,12 @@ class Service(Value, frozen=True, kw_only=True, omit_defaults=True):
     ulimits: dict[str, Ulimit] = {}
     shm_size_bytes: int | None = None
     profiles: tuple[str, ...] = ()
+    networks: dict[str, Attachment] = {}
+    """By the networks' keys; empty: the default one alone."""
+    configs: tuple[FileMount, ...] = ()
+    secrets: tuple[FileMount, ...] = ()
+    other: dict[str, Any] = {}
+    """Keys that are understood and not carried out, as they stand: see ``Project.unserved``."""
     x_bennu: XBennu = XBennu()
     extensions: dict[str, Any] = {}
     """All other ``x-`` keys, as they stand; never part of a service's configuration."""
@@ -253,12 +260,6 @@ class Volume(Value, frozen=True, kw_only=True, omit_defaults=True):
     extensions: dict[str, Any] = {}
 
 
-class Network(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """A network of the project. Every service is on ``default``, the only one that there can be today."""
-
-    name: str
-
-
 class Project(Value, frozen=True, kw_only=True, omit_defaults=True):
     """The whole fleet file, resolved and filtered by profile."""
 
@@ -271,10 +272,15 @@ class Project(Value, frozen=True, kw_only=True, omit_defaults=True):
     inactive: dict[str, Service] = {}
     volumes: dict[str, Volume] = {}
     networks: dict[str, Network] = {}
+    configs: dict[str, FileSource] = {}
+    secrets: dict[str, FileSource] = {}
+    other: dict[str, Any] = {}
     x_bennu: XBennuProject = XBennuProject()
     extensions: dict[str, Any] = {}
     notices: tuple[Notice, ...] = ()
     """What the user should be told about the file, in its order."""
+    unserved: tuple[Notice, ...] = ()
+    """What the file says and nothing here carries out: no reason not to read it, but one not to run it."""
     places: dict[str, Place] = {}
     """Where ``services.web``, ``services.web.image``, ``volumes.data``... stand, for errors that come up later."""
 

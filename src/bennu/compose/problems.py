@@ -17,6 +17,7 @@ class Problems:
     def __init__(self) -> None:
         self._errors: list[Invalid] = []
         self._notices: list[Notice] = []
+        self._stated: list[Notice] = []
 
     def add(self, message: str, place: Place, hint: str | None = None) -> None:
         """Something that is not well formed, or that means nothing."""
@@ -38,11 +39,21 @@ class Problems:
         if new not in self._notices:
             self._notices.append(new)
 
+    def stated(self, message: str, place: Place) -> None:
+        """Something that is well formed and that bennu does not carry out: an error for who wants to run it."""
+        new = Notice(message=message, place=place)
+        if new not in self._stated:
+            self._stated.append(new)
+
     @property
     def notices(self) -> tuple[Notice, ...]:
         """What was noticed, file by file, from top to bottom."""
-        files = list(dict.fromkeys(notice.place.file for notice in self._notices))
-        return tuple(sorted(self._notices, key=lambda n: (files.index(n.place.file), n.place.line, n.place.column)))
+        return _ordered(self._notices)
+
+    @property
+    def unserved(self) -> tuple[Notice, ...]:
+        """What is not carried out, likewise."""
+        return _ordered(self._stated)
 
     def raise_if_any(self) -> None:
         """``Invalid`` for one error, ``InvalidMany`` for several: file by file, from top to bottom."""
@@ -53,6 +64,11 @@ class Problems:
         if len(errors) == 1:
             raise errors[0]
         raise InvalidMany(tuple(errors))
+
+
+def _ordered(notices: list[Notice]) -> tuple[Notice, ...]:
+    files = list(dict.fromkeys(notice.place.file for notice in notices))
+    return tuple(sorted(notices, key=lambda n: (files.index(n.place.file), n.place.line, n.place.column)))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

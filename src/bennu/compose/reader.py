@@ -7,19 +7,21 @@ Nothing here reads a file or the environment of the process: ``load`` does, and 
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bennu.compose import consistency, schema, values
-from bennu.compose.environment import wanted
+from bennu.compose.assembly import Assembly, Files, Standing
+from bennu.compose.attaching import read_networks, read_sources
+from bennu.compose.environment import label_files, wanted
 from bennu.compose.extension import XBennuProject
 from bennu.compose.fields import Field
 from bennu.compose.hooks import read_hooks
-from bennu.compose.interpolation import interpolate
 from bennu.compose.merging import merge, settle
-from bennu.compose.model import DEFAULT_NETWORK, Network, Place, Project, Service, Volume
+from bennu.compose.model import Place, Project, Service, Volume
 from bennu.compose.mounts import Base
 from bennu.compose.naming import project_name
 from bennu.compose.nodes import Mapping as MappingNode
@@ -27,10 +29,30 @@ from bennu.compose.nodes import Node, Scalar, null, type_name
 from bennu.compose.problems import Problems, did_you_mean
 from bennu.compose.service import Surroundings, read_extensions, read_profiles, read_service
 from bennu.compose.windows import read_windows
-from bennu.errors import Invalid
+from bennu.errors import Invalid, NotFound
 
 SERVICE_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 ALL_PROFILES: Final = "*"
+
+
+class NoFiles:
+    """The ``Files`` of who has none: nothing can be included, and only services of the same file extended."""
+
+    def compose(self, path: str) -> Node:
+        """There is no such file."""
+        raise NotFound(f"file {path!r} does not exist")
+
+    def variables(self, path: str, environ: Mapping[str, str]) -> dict[str, str] | None:  # noqa: ARG002
+        """There is no such file."""
+        return None
+
+    def resolve(self, path: str, directory: str) -> str:
+        """By the text alone."""
+        return posixpath.normpath(posixpath.join(directory, path))
+
+    def parent(self, path: str) -> str:
+        """By the text alone."""
+        return posixpath.dirname(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +77,10 @@ class Draft:
         return not own or ALL_PROFILES in self.profiles or any(profile in self.profiles for profile in own)
 
     def env_files(self) -> tuple[str, ...]:
-        """Absolute paths of the files that ``finish`` needs the texts of, each once."""
+        """Absolute paths of the files of variables and labels that ``finish`` needs the texts of, each once."""
         active = [field for field in self.services().values() if field.is_mapping and self.is_active(field)]
-        return tuple(dict.fromkeys(file.path for field in active for file in wanted(field, self.base)))
+        files = (file for field in active for file in (*wanted(field, self.base), *label_files(field, self.base)))
+        return tuple(dict.fromkeys(file.path for file in files))
 
 
 def draft(
@@ -68,8 +91,9 @@ def draft(
     home: str = "/root",
     name: str | None = None,
     profiles: Collection[str] = (),
+    files: Files | None = None,
 ) -> Draft:
-    """Lay ``trees`` over each other, later ones over earlier ones.
+    """Lay ``trees`` over each other, later ones over earlier ones, each with what it includes and extends.
 
     ``directory`` is absolute: relative paths start there, and its last part names a project that has no other name.
     ``name`` comes before ``COMPOSE_PROJECT_NAME`` in ``environ``, which comes before the file's. Raises ``Invalid`` for
@@ -86,11 +110,13 @@ def draft(
     project = project_name(mappings, environ, directory=directory, name=name)
     around = {**environ, "COMPOSE_PROJECT_NAME": project}
     merged: Node = null(mappings[0].place)
+    assembly = Assembly(files or NoFiles(), problems)
     for tree in mappings:
-        merged = merge(merged, interpolate(tree, around, problems), problems)
+        standing = Standing(posixpath.join(directory, tree.place.file), directory, around)
+        merged = merge(merged, assembly.whole(tree, standing), problems)
     root = Field(settle(merged), "", problems, mappings[0].place)
-    files = tuple(dict.fromkeys(tree.place.file for tree in mappings))
-    return Draft(project, root, files, Base(directory, home), around, profiles)
+    named = tuple(dict.fromkeys(tree.place.file for tree in mappings))
+    return Draft(project, root, named, Base(directory, home), around, profiles)
 
 
 def finish(sketch: Draft, env_texts: Mapping[str, str | None]) -> Project:
@@ -102,12 +128,20 @@ def finish(sketch: Draft, env_texts: Mapping[str, str | None]) -> Project:
     schema.check(root, schema.PROJECT, "the file")
     texts = {**dict.fromkeys(sketch.env_files()), **env_texts}
     volumes = _volumes(root.get("volumes"), sketch.name)
-    networks = _networks(root.get("networks"), sketch.name)
+    networks = read_networks(root.get("networks"), sketch.name)
+    configs = read_sources(root.get("configs"), sketch.name, sketch.base, "config")
+    secrets = read_sources(root.get("secrets"), sketch.name, sketch.base, "secret")
     active, inactive = _services(sketch, texts)
     settings = _x_bennu(root.get("x-bennu"), sketch.base)
     services = root.get("services")
     if services is not None and services.is_mapping:
-        consistency.check(services, active, inactive, volumes)
+        declared: dict[str, Mapping[str, object]] = {
+            "volumes": volumes,
+            "networks": networks,
+            "configs": configs,
+            "secrets": secrets,
+        }
+        consistency.check(services, active, inactive, declared)
     extension = root.get("x-bennu")
     consistency.check_snapshots(extension.get("snapshot") if extension else None, settings, volumes)
     root.problems.raise_if_any()
@@ -119,9 +153,13 @@ def finish(sketch: Draft, env_texts: Mapping[str, str | None]) -> Project:
         inactive=inactive,
         volumes=volumes,
         networks=networks,
+        configs=configs,
+        secrets=secrets,
+        other=schema.stated(root, schema.PROJECT),
         x_bennu=settings,
         extensions=read_extensions(root),
         notices=root.problems.notices,
+        unserved=root.problems.unserved,
         places=_places(root),
     )
 
@@ -211,22 +249,6 @@ def _driver_options(field: Field | None) -> dict[str, str]:
     elif found.get("type", "none") == "tmpfs":
         field.fail("type 'tmpfs' would be a memory of each replica's own", "use 'tmpfs' of the service")
     return found
-
-
-def _networks(field: Field | None, project: str) -> dict[str, Network]:
-    """The default network; others are refused, also where no service uses them."""
-    name = f"{project}_{DEFAULT_NETWORK}"
-    if field is not None and field.expect_mapping():
-        for key, value in field.entries():
-            if key != DEFAULT_NETWORK:
-                message = f"{value.path}: is not supported: every service of a project is on its default network"
-                value.problems.unsupported(message, value.key_place, "leave 'networks' out")
-            elif not value.is_null and schema.check(value, schema.NETWORK, "a network"):
-                given, driver = value.get("name"), value.get("driver")
-                name = (given.filled() if given else None) or name
-                if driver is not None and driver.text() not in ("bridge", "default", ""):
-                    driver.refuse(f"driver {driver.text()!r} is not supported", "the driver is bridge")
-    return {DEFAULT_NETWORK: Network(name=name)}
 
 
 def _x_bennu(field: Field | None, base: Base) -> XBennuProject:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+import msgspec
 import yaml as pyyaml
 
+from bennu.compose.attachments import FileMount, FileSource, Network
 from bennu.compose.canonical import plain
 from bennu.compose.extension import (
     Canary,
@@ -49,7 +51,10 @@ def compose_document(project: Project) -> dict[str, Any]:
     services = {name: _service(service) for name, service in project.services.items()}
     rest = {
         "services": services,
-        "networks": {key: {"name": network.name} for key, network in project.networks.items()},
+        "networks": {key: _network(network) for key, network in project.networks.items()},
+        "configs": {key: _source(source) for key, source in project.configs.items()},
+        "secrets": {key: _source(source) for key, source in project.secrets.items()},
+        **project.other,
         "volumes": {key: _volume(volume) for key, volume in project.volumes.items()},
         "x-bennu": _x_bennu_project(project.x_bennu),
         **project.extensions,
@@ -92,10 +97,41 @@ def _service(service: Service) -> dict[str, Any]:
         "ulimits": plain(service.ulimits) or None,
         "shm_size": str(shm) if shm is not None else None,
         "profiles": list(service.profiles) or None,
-        "networks": {"default": None},
+        "networks": _attachments(service),
+        "configs": [_file_mount(mount) for mount in service.configs] or None,
+        "secrets": [_file_mount(mount) for mount in service.secrets] or None,
+        **service.other,
         "x-bennu": _x_bennu(service.x_bennu) or None,
     }
     return {**_without_none(found), **service.extensions}
+
+
+def _attachments(service: Service) -> dict[str, Any] | None:
+    if "network_mode" in service.other:
+        return None
+    return {name: plain(each) or None for name, each in service.networks.items()} or {"default": None}
+
+
+def _file_mount(mount: FileMount) -> dict[str, Any]:
+    owner = {"uid": mount.uid, "gid": mount.gid}
+    numbers = {key: str(number) for key, number in owner.items() if number is not None}
+    return {"source": mount.source, "target": mount.target, **numbers, "mode": f"0{mount.mode:o}"}
+
+
+def _source(source: FileSource) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(source, extensions={}, other={}))
+    return {**found, **source.other, **source.extensions}
+
+
+def _network(network: Network) -> dict[str, Any]:
+    bare = msgspec.structs.replace(network, extensions={}, subnets=(), ipam_driver=None, ipam_options={})
+    found: dict[str, Any] = msgspec.to_builtins(bare)
+    ipam = {
+        "driver": network.ipam_driver,
+        "options": network.ipam_options or None,
+        "config": [plain(subnet) for subnet in network.subnets] or None,
+    }
+    return _without_none({**found, "ipam": _without_none(ipam) or None, **network.extensions})
 
 
 def _words(words: tuple[str, ...] | None) -> list[str] | None:

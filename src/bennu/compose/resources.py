@@ -28,7 +28,8 @@ def read_deploy(service: Field) -> Deploy:
     if deploy is not None and schema.check(deploy, schema.DEPLOY, "'deploy'"):
         mode, resources, labels_field = deploy.get("mode"), deploy.get("resources"), deploy.get("labels")
         if mode is not None and mode.choice(("replicated", "global"), "mode") == "global":
-            mode.refuse("mode 'global' is not supported: the embedded engine has one host", "say how many: replicas: 1")
+            message = f"{mode.path}: mode 'global' is not supported: the embedded engine has one host"
+            mode.problems.stated(message, mode.key_place)
         replicas = deploy.get("replicas")
         if resources is not None and schema.check(resources, schema.RESOURCES, "'resources'"):
             limits = _checked(resources.get("limits"), schema.LIMITS, "'limits'")

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from bennu.compose import schema, values
-from bennu.compose.environment import read_environment
+from bennu.compose.attaching import read_attachments, read_file_mounts
+from bennu.compose.environment import read_environment, read_labels
 from bennu.compose.expectations import read_quiesce, read_validations
 from bennu.compose.extension import XBennu
 from bennu.compose.fields import Field
 from bennu.compose.healthcheck import read_healthcheck, read_probe
-from bennu.compose.model import DEFAULT_NETWORK, Build, Condition, DependsOn, Service
+from bennu.compose.model import Build, Condition, DependsOn, Service
 from bennu.compose.mounts import Base, read_mounts
 from bennu.compose.nodes import plain
 from bennu.compose.ports import read_expose, read_ports
@@ -60,7 +61,6 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
     schema.check(field, schema.SERVICE, "a service")
     extension = _x_bennu(field.get("x-bennu"), around.base)
     image, shm, grace = field.get("image"), field.get("shm_size"), field.get("stop_grace_period")
-    _networks(field.get("networks"))
     return Service(
         name=name,
         image=image.filled() if image else None,
@@ -69,7 +69,7 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
         command=_command(field.get("command")),
         entrypoint=_command(field.get("entrypoint")),
         environment=read_environment(field, around.base, around.environ, around.env_texts),
-        labels=_labels(field.get("labels")),
+        labels=read_labels(field, around.base, around.environ, around.env_texts),
         ports=read_ports(field.get("ports")),
         expose=read_expose(field.get("expose")),
         mounts=read_mounts(field.get("volumes"), field.get("tmpfs"), around.base, executable=extension.exec),
@@ -91,6 +91,10 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
         ulimits=read_ulimits(field.get("ulimits")),
         shm_size_bytes=shm.read(values.size_bytes) if shm else None,
         profiles=read_profiles(field),
+        networks=read_attachments(field.get("networks")),
+        configs=read_file_mounts(field.get("configs"), "config"),
+        secrets=read_file_mounts(field.get("secrets"), "secret"),
+        other=schema.stated(field, schema.SERVICE),
         x_bennu=extension,
         extensions=read_extensions(field),
     )
@@ -177,10 +181,6 @@ def _command(field: Field | None) -> tuple[str, ...] | None:
     return field.strings() if field.is_list else field.read(values.words)
 
 
-def _labels(field: Field | None) -> dict[str, str]:
-    return {name: value or "" for name, value, _ in field.pairs()} if field else {}
-
-
 def _depends_on(field: Field | None) -> dict[str, DependsOn]:
     if field is None:
         return {}
@@ -251,16 +251,3 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _networks(field: Field | None) -> None:
-    """Only the default network can be named, and nothing said about it."""
-    if field is None:
-        return
-    named = list(field.entries()) if field.is_mapping else [(item.text() or "", item) for item in field.items()]
-    for name, value in named:
-        if name != DEFAULT_NETWORK:
-            message = f"network {name!r} is not supported: every service of a project is on its default network"
-            value.problems.unsupported(f"{value.path}: {message}", value.key_place)
-        elif field.is_mapping and not value.is_null:
-            schema.check(value, schema.SERVICE_NETWORK, "a service's network")

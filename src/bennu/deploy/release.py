@@ -16,6 +16,7 @@ from bennu.compose.model import Project, Service, Volume
 from bennu.compose.struct import Value
 from bennu.digest import Digest, digest_of
 from bennu.engine.sets import SetSpec, set_id
+from bennu.errors import InvalidMany, Unsupported
 
 
 class ReleaseService(Value, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,8 +69,24 @@ class Release(Value, frozen=True, kw_only=True, omit_defaults=True):
         return Project(name=self.project, directory="", services=services).start_order()
 
 
+def check_served(project: Project) -> None:
+    """``Unsupported`` (all of it, at its places) where the file says what nothing here carries out."""
+    found = tuple(
+        Unsupported(each.message, file=each.place.file, line=each.place.line, column=each.place.column)
+        for each in project.unserved
+    )
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise InvalidMany(found)
+
+
 def resolve(project: Project, images: Mapping[str, Digest]) -> Release:
-    """The release that a fleet file is, with ``images`` giving the manifest digest of each service's image."""
+    """The release that a fleet file is, with ``images`` giving the manifest digest of each service's image.
+
+    Raises as ``check_served``.
+    """
+    check_served(project)
     return Release(
         project=project.name,
         services={

@@ -4,7 +4,9 @@ from bennu.compose import schema
 from bennu.compose.extension import XBennuProject
 from bennu.compose.model import Volume
 from bennu.compose.reader import draft, unknown_service
+from bennu.compose.render import compose_document
 from bennu.compose.yaml import parse
+from bennu.deploy.release import check_served
 from bennu.errors import InvalidMany, Unsupported
 from tests.unit.compose.support import errors, project, service
 
@@ -29,14 +31,12 @@ def test_all_errors_come_at_once_in_the_order_of_the_file():
         (1, 1),
         (3, 3),
         (4, 5),
-        (5, 5),
         (6, 13),
         (7, 29),
         (8, 16),
         (8, 50),
     ]
     assert [error.hint for error in found][0:3:2] == ["did you mean 'services'?", "did you mean 'image'?"]
-    assert isinstance(found[3], Unsupported)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,6 @@ def test_all_errors_come_at_once_in_the_order_of_the_file():
         ("services: [a]", "services: is a list"),
         ("services: {a: b}", "services.a: is a string"),
         ("services: {'a b': {image: x}}", "cannot be the name of a service"),
-        ("include: [x]\n" + MINIMAL, "include: is not supported"),
         ("volumes: {a: {driver: nfs}}\n" + MINIMAL, "driver 'nfs' is not supported"),
         ("volumes: {a: {driver_opts: {device: /x, size: y}}}\n" + MINIMAL, "key 'size' is not known"),
         ("volumes: {a: {driver_opts: {type: nfs}}}\n" + MINIMAL, "has no 'device'"),
@@ -56,8 +55,6 @@ def test_all_errors_come_at_once_in_the_order_of_the_file():
         ("volumes: {a: {driver_opts: {device: /x}}}\nx-bennu: {snapshot: [a]}\n" + MINIMAL, "has 'driver_opts'"),
         ("volumes: {a: {external: true, labels: [b]}}\n" + MINIMAL, "is external"),
         ("volumes: {a: {name: '/x'}}\n" + MINIMAL, "cannot be the name of a volume"),
-        ("networks: {back: }\n" + MINIMAL, "networks.back: is not supported"),
-        ("networks: {default: {driver: overlay}}\n" + MINIMAL, "driver 'overlay' is not supported"),
         ("x-bennu: {keep: -1}\n" + MINIMAL, "-1 is less than 0"),
         ("x-bennu: {keep_warn: 1m}\n" + MINIMAL, "key 'keep_warn' is not known"),
         ("x-bennu: {max_age: 0s}\n" + MINIMAL, "live for no time"),
@@ -201,16 +198,49 @@ def test_names_of_services_that_are_not_there():
     assert "no chosen profile" in unknown_service(found, "debug").message
 
 
-@pytest.mark.parametrize("name", sorted(name for name, key in schema.SERVICE.items() if key.standing == "refused"))
-def test_every_refused_key_is_refused_by_name_and_place(name):
-    (error,) = errors(service, f"{name}: x")
-    assert isinstance(error, Unsupported)
-    assert (error.line, error.column) == (4, 5)
-    assert error.message.startswith(f"services.web.{name}: is not supported")
+SAMPLES = {"mapping": "{a: b}", "mappings": "[{a: b}]", "list": "[a]", "pairs": "{a: b}", "flag": "true", "whole": "1"}
 
 
-def test_a_refused_key_without_a_value_asks_for_nothing():
-    service("privileged: ")
+@pytest.mark.parametrize("name", sorted(name for name, key in schema.SERVICE.items() if key.standing == "stated"))
+def test_every_stated_key_is_kept_printed_and_not_run(name):
+    value = SAMPLES.get(schema.SERVICE[name].shape.split("|")[0], "x")
+    found = project(f"services:\n  web:\n    image: x\n    {name}: {value}\n")
+    assert list(found.services["web"].other) == [name]
+    (unserved,) = found.unserved
+    assert (unserved.place.line, unserved.place.column) == (4, 5)
+    assert unserved.message.startswith(f"services.web.{name}: is not supported")
+    assert compose_document(found)["services"]["web"][name] == found.services["web"].other[name]
+    with pytest.raises(Unsupported, match=name):
+        check_served(found)
+
+
+def test_a_stated_key_without_a_value_asks_for_nothing():
+    assert project("services: {web: {image: x, privileged: }}").unserved == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("privileged: [x]", "is a list, should be true or false"),
+        ("sysctls: {a: {b: c}}", "is a mapping, should be a mapping or a list of NAME=VALUE"),
+        ("oom_score_adj: high", "is 'high', should be a whole number"),
+        ("devices: x", "should be a list of strings or a list of mappings"),
+        ("dns: {a: b}", "should be a string or a list of strings"),
+    ],
+)
+def test_a_stated_key_has_its_shape(key, said):
+    (error,) = errors(service, key)
+    assert said in error.message
+
+
+def test_what_one_host_cannot_do_is_told_when_it_is_to_run():
+    found = project("services:\n  web: {image: x, deploy: {mode: global, placement: {constraints: [a]}}}\n")
+    assert [each.message.partition(":")[0] for each in found.unserved] == [
+        "services.web.deploy.mode",
+        "services.web.deploy.placement",
+    ]
+    with pytest.raises(InvalidMany):
+        check_served(found)
 
 
 def test_unknown_many():

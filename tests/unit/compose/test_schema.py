@@ -10,6 +10,7 @@ SERVICE_SAMPLES = {
     "cap_add": "[NET_ADMIN]",
     "cap_drop": "[ALL]",
     "command": "run it",
+    "configs": "[c]",
     "container_name": "one",
     "cpus": "0.5",
     "depends_on": "[db]",
@@ -23,6 +24,7 @@ SERVICE_SAMPLES = {
     "hostname": "web",
     "image": "other",
     "init": "true",
+    "label_file": "web.labels",
     "labels": "[a]",
     "mem_limit": "1m",
     "pids_limit": "5",
@@ -32,6 +34,7 @@ SERVICE_SAMPLES = {
     "read_only": "true",
     "restart": "always",
     "scale": "3",
+    "secrets": "[s]",
     "shm_size": "1m",
     "stop_grace_period": "1s",
     "stop_signal": "QUIT",
@@ -118,7 +121,7 @@ NESTED_SAMPLES = {
     "COMPARISON": ("x-bennu: {watch: {for: 1m, compare: {%s}}}", {"errors": "2%", "p99": "20%"}),
     "QUIESCE": ("x-bennu: {quiesce: {command: sync, %s}}", {"resume": "true", "timeout": "5s"}),
 }
-OTHER = "  db: {image: postgres}\n"
+OTHER = "  db: {image: postgres}\nconfigs: {c: {file: x}}\nsecrets: {s: {file: x}}\n"
 # what each form has already, and the kinds of validation, which exclude each other
 ELSEWHERE = {"target", "for", "http", "command", "script", "image"}
 
@@ -128,12 +131,12 @@ def supported(section):
 
 
 def test_every_supported_key_of_a_service_has_a_sample():
-    assert set(SERVICE_SAMPLES) == supported(schema.SERVICE) - {"networks"}
+    assert set(SERVICE_SAMPLES) == supported(schema.SERVICE) - {"networks", "extends"}
 
 
 @pytest.mark.parametrize("key", sorted(SERVICE_SAMPLES))
 def test_a_supported_key_is_read(key):
-    options = {"env_texts": {"/work/shop/web.env": "E=1"}, "profiles": ["dev"]}
+    options = {"env_texts": {"/work/shop/web.env": "E=1", "/work/shop/web.labels": "l=1"}, "profiles": ["dev"]}
     image = "" if key == "image" else "    image: nginx\n"
     text = f"services:\n  web:\n{image}    {key}: {SERVICE_SAMPLES[key]}\n{OTHER}"
     found = project(text, **options).services["web"]

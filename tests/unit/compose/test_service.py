@@ -167,8 +167,6 @@ def test_reservations_and_labels_of_deploy():
         ("mem_limit: 1m\ndeploy: {resources: {limits: {memory: 2m}}}", "says 2m, and 'services.web.mem_limit' says 1m"),
         ("scale: -1", "-1 is less than 0"),
         ("cpus: -1", "-1 is less than 0"),
-        ("deploy: {mode: global}", "mode 'global' is not supported"),
-        ("deploy: {placement: {constraints: []}}", "placement: is not supported"),
         ("deploy: {replcas: 3}", "key 'replcas' is not known"),
         ("container_name: x\nscale: 2", "one name cannot do for 2 replicas"),
     ],
@@ -305,12 +303,9 @@ def test_unknown_keys_of_x_bennu_are_refused():
 
 
 def test_the_default_network_can_be_named():
-    service("networks: [default]")
-    service("networks: {default: }")
-    error = service_error("networks: [back]")
-    assert isinstance(error, Unsupported)
-    assert "network 'back' is not supported" in error.message
-    assert "aliases: is not supported" in service_error("networks: {default: {aliases: [x]}}").message
+    assert service("networks: [default]").networks == {}
+    assert service("networks: {default: }").networks == {}
+    assert "network 'back' is not declared" in service_error("networks: [back]").message
 
 
 def test_a_service_needs_an_image_or_a_build():
