@@ -72,7 +72,9 @@ def replica_configuration(service: Service) -> Service:
 def project_json(project: Project) -> bytes:
     """The project in canonical form, without what only people and error messages need."""
     return canonical_json(
-        msgspec.structs.replace(project, directory="", files=(), inactive={}, notices=(), places={}, extensions={})
+        msgspec.structs.replace(
+            project, directory="", files=(), inactive={}, notices=(), unserved=(), places={}, extensions={}
+        )
     )
 
 

@@ -255,6 +255,8 @@ class Volume(Value, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     external: bool = False
     labels: dict[str, str] = {}
+    driver: str | None = None
+    """One that bennu does not have; None: ``local``."""
     driver_opts: dict[str, str] = {}
     """Of the local driver: ``type``, ``device`` and ``o`` as mount(8) has them; empty for a directory of the store."""
     extensions: dict[str, Any] = {}

@@ -216,8 +216,9 @@ def _volumes(field: Field | None, project: str) -> dict[str, Volume]:
 
 def _volume(key: str, field: Field, project: str) -> Volume:
     driver, labels, name_field, external_field = (field.get(k) for k in ("driver", "labels", "name", "external"))
-    if driver is not None and driver.text() not in ("local", ""):
-        driver.refuse(f"driver {driver.text()!r} is not supported", "the driver is local")
+    foreign = driver.text() if driver is not None and driver.text() not in ("local", "") else None
+    if driver is not None and foreign is not None:
+        driver.problems.stated(f"{driver.path}: driver {foreign!r} is not supported; the driver is local", driver.place)
     name = name_field.filled() if name_field else None
     external = False
     if external_field is not None and external_field.is_mapping:
@@ -226,7 +227,7 @@ def _volume(key: str, field: Field, project: str) -> Volume:
         external, name = True, (old.filled() if old else None) or name
     elif external_field is not None:
         external = bool(external_field.boolean())
-    options = _driver_options(field.get("driver_opts"))
+    options = _driver_options(field.get("driver_opts"), foreign)
     if external and (driver or labels or options):
         field.fail("is external, so that nothing but its 'name' can be said here")
     if name is not None and not SERVICE_NAME.fullmatch(name):
@@ -235,12 +236,15 @@ def _volume(key: str, field: Field, project: str) -> Volume:
         name=name or (key if external else f"{project}_{key}"),
         external=external,
         labels={label: text or "" for label, text, _ in labels.pairs()} if labels else {},
+        driver=foreign,
         driver_opts=options,
         extensions=read_extensions(field),
     )
 
 
-def _driver_options(field: Field | None) -> dict[str, str]:
+def _driver_options(field: Field | None, foreign: str | None) -> dict[str, str]:
+    if field is not None and foreign is not None:
+        return {name: value or "" for name, value, _ in field.pairs()}
     if field is None or not schema.check(field, schema.DRIVER_OPTS, "'driver_opts'"):
         return {}
     found = {key: text for key, value in field.entries() if (text := value.filled()) is not None}

@@ -261,6 +261,7 @@ def _volume(volume: Volume) -> dict[str, Any]:
         "name": volume.name,
         "external": volume.external or None,
         "labels": volume.labels or None,
+        "driver": volume.driver,
         "driver_opts": volume.driver_opts or None,
     }
     return {**_without_none(found), **volume.extensions}

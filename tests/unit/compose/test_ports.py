@@ -2,7 +2,7 @@ import pytest
 
 from bennu.compose.model import Exposed, Port
 from bennu.errors import Unsupported
-from tests.unit.compose.support import errors, project, service, service_error
+from tests.unit.compose.support import project, service, service_error
 
 
 def ports(text):
@@ -77,10 +77,11 @@ def test_two_services_cannot_publish_one_port():
     def text(first, second):
         return f"services:\n  a: {{image: x, ports: [{first}]}}\n  b: {{image: x, ports: [{second}]}}\n"
 
-    (error,) = errors(project, text("'80:80'", "'127.0.0.1:80:81'"))
-    assert (error.line, error.message) == (3, "services.b.ports: host port 80/tcp is published by 'a' already")
-    project(text("'127.0.0.1:80:80'", "'127.0.0.2:80:80'"))
-    project(text("'80:80/udp'", "'80:80'"))
+    (found,) = project(text("'80:80'", "'127.0.0.1:80:81'")).unserved
+    assert found.message == "services.b.ports: host port 80/tcp is published by 'a' already"
+    assert found.place.line == 3
+    assert project(text("'127.0.0.1:80:80'", "'127.0.0.2:80:80'")).unserved == ()
+    assert project(text("'80:80/udp'", "'80:80'")).unserved == ()
 
 
 def test_expose():
