@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bennu.config import Settings
+from bennu.deploy import turn
 from bennu.wiring import Fleet
 from tests.integration.fleet_world import PROJECT, FleetWorld, fleet_world
 from tests.integration.run_world import eventually
@@ -78,3 +80,29 @@ def test_the_agent_makes_again_what_is_too_old_whatever_the_mirror_says(fleet: F
         assert [(each.rebuild, each.ok) for each in drills][-2:] == [(False, True), (True, False)]
         assert "bennu agent run: reprovision" in drills[-1].author
     assert fleet.serves("made")
+
+
+def test_who_comes_second_hears_who_is_at_it_and_a_dead_deploy_is_taken_over(fleet: FleetWorld):
+    fleet.write("v1", replicas=1)
+    fleet.apply()
+    fleet.write("v2", replicas=1, command='[sh, -c, "sleep 1000"]')
+    first = fleet.spawn("apply", "--yes")
+    eventually(lambda: "waiting until ready" in str(turn.holder(fleet.settings.locks, PROJECT)))
+    for words in (("apply", "--yes", "--no-build"), ("rollback", "--yes"), ("down", "--yes"), ("reprovision", "--yes")):
+        done = fleet.bennu(*words)
+        assert done.returncode == 1, words
+        said = f"project 'tiny' is locked by .*pid {first.pid} .bennu apply., since .*: waiting until ready"
+        assert re.search(said, done.stderr), done.stderr
+    os.kill(fleet.agent_pid() or 0, signal.SIGSTOP)  # it would be first to take the dead one's rollout up
+    first.kill()
+    first.communicate()
+    fleet.write("v2", replicas=1)
+    done = fleet.bennu("apply", "--yes")
+    os.kill(fleet.agent_pid() or 0, signal.SIGCONT)
+    assert done.returncode == 0, done.stderr
+    assert "its lock is taken over: " in done.stderr
+    assert f"pid {first.pid} (bennu apply)" in done.stderr
+    assert "was left unfinished" in done.stderr
+    assert fleet.serves("v2")
+    fleet.assert_whole(web=1)
+    assert fleet.history() == [(1, "superseded"), (2, "failed"), (3, "active")]

@@ -26,7 +26,6 @@ COMMAND = Command(
     (operand("HOOK", help="Its name", choices=("pre-receive", "post-receive")),),
     description="Run by git in a repository that `bennu git init` has made.",
     reads_stdin="a line for each reference: old object, new object, name",
-    hidden=True,
 )
 
 

@@ -6,9 +6,11 @@ deploy for as long as its own time allows, and left to the agent if it did not g
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -26,6 +28,7 @@ ANSWER_BYTES: Final = 2048
 DEAF_SECONDS: Final = 2.0
 """How long a cancelled call may take to notice."""
 LOOK_SECONDS: Final = 0.05
+UNWRITTEN: Final = (BennuError, OSError, sqlite3.Error)
 
 
 class Calls:
@@ -83,7 +86,9 @@ class Calls:
     def _begin(self, hook: Hook, event: Event, directory: str) -> None:
         patience = telling.patience_seconds(hook) + MARGIN_SECONDS
         now = time.time()
-        number = self._outbox.put(event, hook, directory, now=now, due=now + patience + MARGIN_SECONDS)
+        number: int | None = None
+        with suppress(*UNWRITTEN):  # a full disk: it is called all the same, and owed to nobody if that fails
+            number = self._outbox.put(event, hook, directory, now=now, due=now + patience + MARGIN_SECONDS)
         thread = threading.Thread(
             target=self._deliver, args=(number, hook, event, directory), name="bennu-hook", daemon=True
         )
@@ -91,7 +96,7 @@ class Calls:
         self._beside.append(thread)
         thread.start()
 
-    def _deliver(self, number: int, hook: Hook, event: Event, directory: str) -> None:
+    def _deliver(self, number: int | None, hook: Hook, event: Event, directory: str) -> None:
         problem = "its time was up"
         for failure in range(1, hook.retries + 2):
             try:
@@ -101,11 +106,16 @@ class Calls:
                 if failure > hook.retries or self._stop.wait(telling.pause_seconds(failure)):
                     break
             else:
-                self._outbox.done(number)
+                with suppress(*UNWRITTEN):  # then it is told twice
+                    if number is not None:
+                        self._outbox.done(number)
                 return
+        with suppress(*UNWRITTEN):
+            if number is not None:
+                self._outbox.failed(number, problem, due=time.time() + telling.FIRST_LATER_SECONDS)
+        later = "the agent will try again" if number is not None else "and nothing could be written down for the agent"
         with self._lock:
-            self._problems.append(f"hook {event.event}: {problem}; the agent will try again")
-        self._outbox.failed(number, problem, due=time.time() + telling.FIRST_LATER_SECONDS)
+            self._problems.append(f"hook {event.event}: {problem}; {later}")
 
 
 def deliver_due(

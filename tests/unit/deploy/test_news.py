@@ -26,7 +26,7 @@ from bennu.deploy.news import News, notify
 from bennu.deploy.outbox import Outbox
 from bennu.deploy.policy import Origin, Policy
 from bennu.deploy.release import Release
-from bennu.errors import BennuError, Failed
+from bennu.errors import BennuError, Failed, Unavailable
 from bennu.host.files import remove_tree
 from bennu.store.database import Database
 from tests.engine_memory import MemoryEngine
@@ -180,6 +180,20 @@ def test_what_does_not_block_never_changes_the_verdict(desk: Desk):
     ]  # fmt: skip
     assert len(desk.told("b")) == 3
     assert [call.problem is not None for call in desk.outbox.calls(PROJECT)] == [True, True]
+
+
+def test_a_full_disk_takes_no_word_from_a_hook_and_no_verdict_from_a_deploy(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object, **__: object) -> int:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(desk.outbox, "put", full)
+    hooks = (desk.recorder("well"), desk.recorder("ill", status=1, retries=0))
+    outcome = desk.apply(shop(), desk.policy(pre_switch=hooks[:1], post_switch=hooks))
+    assert outcome.revision.state == "active"
+    assert len(desk.told("well")) == 3
+    assert outcome.notes[0].endswith("and nothing could be written down for the agent")
 
 
 def test_a_slow_hook_is_ended_with_all_that_it_began(desk: Desk):
