@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bennu.cli import human
 from bennu.cli.command import Arguments, Command, option, switch
 from bennu.cli.context import Context
+
+if TYPE_CHECKING:
+    from bennu.wiring import Fleet
 
 COMMAND = Command(
     "gc",
@@ -28,12 +33,18 @@ COMMAND = Command(
 )
 
 
+def _sweep_volumes(fleet: Fleet) -> int:
+    from bennu.cli.volume_record import running_users
+
+    return fleet.engine.data.snapshots.sweep(lambda name: bool(running_users(fleet.containers, name)))
+
+
 def run(args: Arguments, context: Context) -> int:
     """Collect, name what went, and say how much space that gave."""
     from bennu.wiring import Fleet
 
     with Fleet(context.settings) as fleet:
-        containers = 0 if args.dry_run else fleet.containers.sweep()
+        rests = 0 if args.dry_run else fleet.containers.sweep() + _sweep_volumes(fleet)
         done = fleet.tidying(args.disk_limit).tidy(dry_run=args.dry_run, all_untagged=True)
     verb = "would remove" if args.dry_run else "removed"
     for kind, names in (
@@ -43,7 +54,7 @@ def run(args: Arguments, context: Context) -> int:
             context.print(f"{verb} {kind} {name}")
     if done.cache_bytes:
         context.print(f"{verb} {human.size(done.cache_bytes)} of the build cache")
-    leftovers = done.leftovers + containers
+    leftovers = done.leftovers + rests
     if leftovers:
         context.print(f"{verb} {leftovers} leftover{'s' if leftovers > 1 else ''} of interrupted commands")
     context.print(f"Total reclaimed space: {human.size(done.size_bytes)}")

@@ -86,6 +86,13 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("rm", "Remove containers", ("container rm", "container remove")),
     ),
     "Volumes": (
+        Row("volume create", "Create a volume"),
+        Row("volume ls", "List volumes", ("volume list",)),
+        Row("volume inspect", "Show everything about volumes"),
+        Row("volume rm", "Remove volumes and what they hold", ("volume remove",)),
+        Row("volume prune", "Remove volumes that nothing uses"),
+        Row("volume backup", "Write what a volume holds to a file"),
+        Row("volume restore", "Put back what a volume held"),
         Row("volume snapshot ls", "List the snapshots of volumes", ("volume snapshot list",)),
         Row("volume snapshot rm", "Remove snapshots of volumes", ("volume snapshot remove",)),
     ),

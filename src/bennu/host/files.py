@@ -63,6 +63,12 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.unlink(temporary)
 
 
+@contextmanager
+def as_it_is(path: Path) -> Iterator[Path]:
+    """A path where something that has to be opened and closed could stand."""
+    yield path
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

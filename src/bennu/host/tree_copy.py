@@ -41,7 +41,7 @@ _RULES: Final = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNPORTABLE: Final = ("security.selinux", "security.ima", "security.evm", "trusted.bennu.staged")
+UNPORTABLE: Final = ("security.selinux", "security.ima", "security.evm", "trusted.bennu.staged")
 _NO_CLONE: Final = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ETXTBSY, errno.ENOSYS})
 
 
@@ -383,7 +383,7 @@ def data_extents(fd: int, status: os.stat_result) -> list[tuple[int, int]]:
 def _copy_attributes(source: int | bytes, target: int | bytes) -> None:
     follow = isinstance(source, int)
     for name in os.listxattr(source, follow_symlinks=follow):
-        if name not in _UNPORTABLE:
+        if name not in UNPORTABLE:
             os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=follow), follow_symlinks=follow)
 
 

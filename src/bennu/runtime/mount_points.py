@@ -18,15 +18,15 @@ def point(volumes: Volumes, mount: MountOption) -> MountPoint:
     if mount.type == "tmpfs":
         return _tmpfs(mount)
     options = ["rbind" if mount.recursive else "bind", mount.propagation or "rprivate", "nosuid", "nodev"]
+    readonly = mount.readonly
     if mount.type == "bind":
         source = _bind_source(mount)
     else:
         assert mount.source is not None  # anonymous ones were named when the container was recorded
         source = volumes.source(mount.source, mount.subpath)
         options += [] if mount.exec else ["noexec"]
-    return MountPoint(
-        target=mount.target, source=source, options=(*options, *(("rro", "ro") if mount.readonly else ("rw",)))
-    )
+        readonly = readonly or volumes.is_readonly(mount.source)
+    return MountPoint(target=mount.target, source=source, options=(*options, *(("rro", "ro") if readonly else ("rw",))))
 
 
 def _bind_source(mount: MountOption) -> str:

@@ -45,6 +45,11 @@ class Device(msgspec.Struct, frozen=True):
     data: str = ""
 
     @property
+    def is_readonly(self) -> bool:
+        """Nobody may write it."""
+        return bool(self.flags & _FLAGS["ro"])
+
+    @property
     def is_bind(self) -> bool:
         """It is a directory of the host."""
         return bool(self.flags & _BIND)

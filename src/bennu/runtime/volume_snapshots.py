@@ -32,6 +32,8 @@ Method = Literal["subvolume", "reflink", "copy", "swap"]
 
 ID_BYTES: Final = 6
 PART: Final = ".part"
+REPLACED: Final = ".replaced"
+"""What a volume held before an archive was restored, as long as somebody who runs has it mounted."""
 PROBE_BYTES: Final = 16 << 20
 LEAST_BYTES: Final = 4 << 20
 """A snapshot of less than this says nothing of the rate at which data are copied."""
@@ -263,8 +265,10 @@ class VolumeSnapshots:
         with self._database.transaction() as rows:
             rows.execute("DELETE FROM volume_snapshots WHERE id = ?", (identity,))
 
-    def sweep(self) -> int:
-        """Remove what dead processes have left; how many there were. Work under way is spared."""
+    def sweep(self, is_used: Callable[[str], bool]) -> int:
+        """Remove what dead processes have left; how many there were. Work under way is spared, and what was replaced
+        under somebody who runs: ``is_used`` says of a volume whether anybody does.
+        """
         count = 0
         for volume in self._volumes.walk():
             directory = self._volumes.place(volume.name) / "snapshots"
@@ -275,16 +279,18 @@ class VolumeSnapshots:
             except Conflict:
                 continue
             try:
-                count += self._sweep(volume.name, directory)
+                spared = REPLACED if is_used(volume.name) else None
+                count += self._sweep(volume.name, directory, spared)
             finally:
                 os.close(lock)
         return count
 
-    def _sweep(self, name: str, directory: Path) -> int:
+    def _sweep(self, name: str, directory: Path, spared: str | None = REPLACED) -> int:
         rows = self._database.query("SELECT id FROM volume_snapshots WHERE volume = ?", (name,))
         restores = self._database.query("SELECT id FROM volume_restores WHERE volume = ?", (name,))
         known = {row["id"] for row in (*rows, *restores)}
         stray = [entry for entry in os.listdir(directory) if entry not in known]
+        stray = [entry for entry in stray if spared is None or not entry.endswith(spared)]
         for entry in stray:
             remove_copy(directory / entry)
         return len(stray)

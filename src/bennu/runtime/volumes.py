@@ -216,6 +216,12 @@ class Volumes:
             finally:
                 os.close(fd)
 
+    def is_readonly(self, name: str) -> bool:
+        """Whether its options say that nobody may write it."""
+        volume = self.get(name)
+        device = None if volume is None else parse_device(volume.options)
+        return device is not None and device.is_readonly
+
     def mount_devices(self, names: Iterable[str]) -> None:
         """Mount what volumes are made from that are no directories of the store, for the caller's mount namespace."""
         for name in dict.fromkeys(names):

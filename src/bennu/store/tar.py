@@ -45,7 +45,8 @@ class Member:
     """One entry of an archive. Not frozen, for speed: a layer has tens of thousands; nobody changes one.
 
     ``name`` and ``link`` are bytes as in the archive, a directory's name without its slash; ``mode`` is permission
-    bits; ``size_bytes`` is that of the content which follows; ``mtime`` is Unix seconds.
+    bits; ``size_bytes`` is that of the content which follows; ``mtime`` is Unix seconds, ``nanoseconds`` what
+    an archive that was read says beyond them.
     """
 
     name: bytes
@@ -58,16 +59,20 @@ class Member:
     link: bytes = b""
     device: tuple[int, int] = (0, 0)
     xattrs: dict[bytes, bytes] | None = None
+    nanoseconds: int = 0
 
 
-def encode(member: Member) -> bytes:
-    """The header blocks of a member: a multiple of 512 bytes, to be followed by its content and its padding."""
+def encode(member: Member, extra: dict[bytes, bytes] | None = None) -> bytes:
+    """The header blocks of a member: a multiple of 512 bytes, to be followed by its content and its padding.
+
+    ``extra``: further records of its extended header.
+    """
     name = member.name + b"/" if member.kind == DIRECTORY else member.name
-    if member.kind == REGULAR and len(name) <= _MAX_NAME and member.xattrs is None and name.isascii():
+    if extra is None and member.kind == REGULAR and len(name) <= _MAX_NAME and member.xattrs is None and name.isascii():
         plain = _plain(member)
         if plain is not None:
             return plain
-    records = _records(member, name)
+    records = _records(member, name) | (extra or {})
     if b"path" in records:
         return _extended(name, records) + _ustar(member, name[:_MAX_NAME], b"")
     prefix, rest = _split(name)

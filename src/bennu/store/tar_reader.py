@@ -52,6 +52,8 @@ class TarReader:
         self._padding = 0
         self._defaults: dict[bytes, bytes] = {}
         self._sparse: tuple[tar_sparse.Places, int] | None = None
+        self.is_ended = False
+        """The end of the archive was met, and not only that of the stream."""
 
     def __enter__(self) -> Self:
         return self
@@ -140,7 +142,8 @@ class TarReader:
                     block = self._take(BLOCK)
                 except EOFError:
                     return None
-            return None if block == _ZEROS else block
+            self.is_ended = block == _ZEROS
+            return None if self.is_ended else block
 
     def _extension(self, block: bytes, kind: bytes, extended: dict[bytes, bytes]) -> None:
         _check(block)
@@ -311,6 +314,9 @@ def _extend(member: Member, extended: dict[bytes, bytes]) -> None:
     member.uid = _decimal(extended, b"uid", member.uid)
     member.gid = _decimal(extended, b"gid", member.gid)
     member.mtime = _decimal(extended, b"mtime", member.mtime)
+    fraction = extended.get(b"mtime", b"").partition(b".")[2]
+    if fraction and member.mtime >= 0:
+        member.nanoseconds = int(fraction[:9].ljust(9, b"0"))
     for key, value in extended.items():
         if key.startswith(XATTR):
             member.xattrs = member.xattrs or {}

@@ -77,3 +77,23 @@ def _number(text: bytes) -> int:
     if not _NUMBER.fullmatch(text) or int(text) > MAX_SIZE_BYTES:
         raise Corrupt("layer has a malformed number of a sparse file")
     return int(text)
+
+
+def sparse_head(name: bytes, size_bytes: int, extents: Places) -> tuple[bytes, bytes, dict[bytes, bytes]]:
+    """How a sparse file is written, in version 1.0: the member's name, what its content begins with, and the records of
+    its extended header.
+    """
+    parent, _, base = name.rpartition(b"/")
+    places = list(extents)
+    if not places or sum(places[-1]) < size_bytes:
+        places.append((size_bytes, 0))  # GNU tar's own way to say that it ends in a hole
+    lines = [b"%d" % len(places), *(b"%d\n%d" % place for place in places)]
+    text = b"\n".join(lines) + b"\n"
+    stored = (parent + b"/" if parent else b"") + b"GNUSparseFile.0/" + base
+    records = {
+        b"GNU.sparse.major": b"1",
+        b"GNU.sparse.minor": b"0",
+        NAME: name,
+        b"GNU.sparse.realsize": b"%d" % size_bytes,
+    }
+    return stored, text + bytes(-len(text) % BLOCK), records

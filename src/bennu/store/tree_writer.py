@@ -31,16 +31,18 @@ class TreeWriter:
     """Writes entries into the directory ``root`` over the tree ``lower`` (descriptors that the caller keeps open).
 
     ``whiteouts`` off is for an archive that is no layer: its names are literal, the root's own entry and attributes
-    that the file system refuses are passed over, no link leads out, and a hard link's header counts.
+    that the file system refuses are passed over, no link leads out, and a hard link's header counts. ``exact`` is for a
+    backup: the root's own entry counts, and every attribute, times to the nanosecond, devices 0/0.
 
     Leaving the block without an error sets the directories' times. Errors: ``Corrupt`` for what an archive must not
     say, ``Failed`` and ``Unavailable`` (no space) from the kernel; each names the entry.
     """
 
-    def __init__(self, root: int, lower: int | None = None, *, whiteouts: bool = True) -> None:
+    def __init__(self, root: int, lower: int | None = None, *, whiteouts: bool = True, exact: bool = False) -> None:
         self._root = root
         self._places = Places(root, lower, is_confined=not whiteouts)
         self._whiteouts = whiteouts
+        self._exact = exact
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +87,7 @@ class TreeWriter:
             os.symlink(member.link, name, dir_fd=self._places.fd(place))
             self._dress_by_name(place, name, member, is_link=True)
         elif kind in _NODES:
-            if kind == CHARACTER and member.device == (0, 0):
+            if kind == CHARACTER and member.device == (0, 0) and not self._exact:
                 raise Corrupt(f"layer entry {os.fsdecode(member.name)!r} is a device 0/0: it would hide a file")
             self._free(place, name)
             mode = _NODES[kind] | 0o600
@@ -95,12 +97,12 @@ class TreeWriter:
             raise Corrupt(f"layer entry {os.fsdecode(member.name)!r} has the type {kind!r}")
 
     def _top(self, member: Member) -> None:
-        if not self._whiteouts:
+        if not self._whiteouts and not self._exact:
             return
         if member.kind != DIRECTORY:
             raise Corrupt(f"layer entry {os.fsdecode(member.name)!r} is the root, but not a directory")
         self._dress(self._root, member)
-        self._places.mtimes[b""] = member.mtime * 1_000_000_000
+        self._places.mtimes[b""] = self._time(member)
 
     def _file(self, place: Place, name: bytes, member: Member, content: TarReader | None) -> None:
         directory = self._places.fd(place)
@@ -113,7 +115,7 @@ class TreeWriter:
             if content is not None:
                 content.copy(fd)
             self._dress(fd, member)
-            mtime = member.mtime * 1_000_000_000
+            mtime = self._time(member)
             os.utime(fd, ns=(mtime, mtime))
         finally:
             os.close(fd)
@@ -132,7 +134,7 @@ class TreeWriter:
                 made = self._places.make(place, name)
                 hides = True
         self._dress(self._places.fd(made), member)
-        self._places.mtimes[made.path] = member.mtime * 1_000_000_000
+        self._places.mtimes[made.path] = self._time(member)
         if hides:
             self._places.hide_below(made)
 
@@ -154,6 +156,9 @@ class TreeWriter:
         os.link(target, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
         if not self._whiteouts:
             self._dress_by_name(place, name, member, is_link=stat.S_ISLNK(status.st_mode))
+
+    def _time(self, member: Member) -> int:
+        return member.mtime * 1_000_000_000 + (member.nanoseconds if self._exact else 0)
 
     def _removal(self, parent: bytes, name: bytes) -> None:
         if name == OPAQUE:
@@ -195,7 +200,7 @@ class TreeWriter:
         if not is_link:
             os.chmod(name, member.mode, dir_fd=fd)
         self._set_xattrs(b"/proc/self/fd/%d/%b" % (fd, name), member)
-        mtime = member.mtime * 1_000_000_000
+        mtime = self._time(member)
         os.utime(name, ns=(mtime, mtime), dir_fd=fd, follow_symlinks=False)
 
     def _dress(self, fd: int, member: Member) -> None:
@@ -207,11 +212,11 @@ class TreeWriter:
 
     def _set_xattrs(self, target: int | bytes, member: Member) -> None:
         for key, value in (member.xattrs or {}).items():
-            if is_portable(key):
+            if is_portable(key) or (self._exact and not key.startswith(b"security.")):
                 try:
                     os.setxattr(target, key, value, follow_symlinks=isinstance(target, int))
                 except OSError as error:
-                    if self._whiteouts or error.errno not in {errno.ENOTSUP, errno.EPERM}:
+                    if self._whiteouts or self._exact or error.errno not in {errno.ENOTSUP, errno.EPERM}:
                         raise
 
 
