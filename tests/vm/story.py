@@ -184,8 +184,8 @@ def a_kept_set_freezes_and_comes_back(fleet: Fleet) -> None:
     check(said.count("frozen 1") == len(groups), f"the kernel does not hold it: {said}")
     fleet.bennu("rollback --yes")
     fleet.await_whole(fleet.version - 1)
-    fleet.bennu("rollback --yes")
-    fleet.await_whole(fleet.written)
+    fleet.apply()
+    fleet.await_whole()
 
 
 def the_clock_jumps(fleet: Fleet) -> None:
