@@ -55,10 +55,14 @@ def test_a_person_makes_services_again_and_a_drill_that_fails_touches_nothing(fl
     (fleet.directory / "compose.yaml").rename(fleet.directory / "elsewhere")
     assert "is gone" in fleet.bennu("reprovision", "--rebuild", "--yes", "-p", PROJECT).stderr
     (fleet.directory / "elsewhere").rename(fleet.directory / "compose.yaml")
+    (fleet.directory / "Dockerfile").write_text("FROM web:v1\n")
+    fleet.directory, here = fleet.settings.root, fleet.directory  # from anywhere
+    assert "revision 4 is active" in fleet.succeed("reprovision", "--rebuild", "--yes", "-p", PROJECT).stderr
+    fleet.directory = here
     with Fleet(fleet.settings) as inside:
-        assert [each.ok for each in inside.drills.drills(PROJECT)] == [False, False, True, True]
+        assert [each.ok for each in inside.drills.drills(PROJECT)] == [True, False, False, True, True]
         assert inside.outlook(PROJECT).proven is not None
-        assert [each.kind for each in inside.history.revisions(PROJECT)] == ["reprovision", "reprovision", "apply"]
+        assert [each.kind for each in inside.history.revisions(PROJECT)] == ["reprovision"] * 3 + ["apply"]
 
 
 def test_the_agent_makes_again_what_is_too_old_whatever_the_mirror_says(fleet: FleetWorld):

@@ -68,11 +68,16 @@ class Planned:
     @cached_property
     def policy(self) -> Policy:
         """What the file says of the project as a whole."""
+        import os
+
         from msgspec.structs import replace
 
         from bennu.deploy.policy import origin_of, policy_of
 
         origin = origin_of(self.project, tuple(self._args.profiles))
+        # who reads them again works elsewhere; what came by a pipe cannot be read again
+        files = tuple(map(os.path.abspath, origin.files)) if "-" not in self._args.files else ()
+        origin = replace(origin, files=files)
         known = {name: getattr(self._args, name, None) for name in ("commit", "reference", "repository")}
         return policy_of(self.project, replace(origin, **known))
 

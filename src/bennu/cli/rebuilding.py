@@ -40,7 +40,7 @@ class Rebuilding:
 
         policy = self._fleet.history.policy(self._name)
         origin = policy.origin if policy else None
-        if origin is None:
+        if origin is None or not origin.files:
             raise NotFound(f"nobody knows where the fleet file of project {self._name!r} is", "`bennu apply` it once")
         missing = [file for file in origin.files if not Path(file).is_file()]
         if missing:

@@ -61,7 +61,7 @@ def policy_of(project: Project, origin: Origin) -> Policy:
 
 
 def origin_of(project: Project, profiles: tuple[str, ...] = ()) -> Origin:
-    """Where a fleet file that lies in a directory came from."""
+    """Where a fleet file that lies in a directory came from; its files are as they were named."""
     return Origin(directory=project.directory, files=project.files, profiles=profiles)
 
 

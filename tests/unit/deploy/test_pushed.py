@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from bennu.deploy.plan import make
 from bennu.deploy.policy import Origin, Policy
 from bennu.errors import AlreadyExists, Invalid
 from bennu.store.database import Database
+from bennu.store.schema import MIGRATIONS
 from tests.unit.deploy.fleets import PROJECT, observation, shop
 
 HOOK = ["/opt/a b/python", "-m", "bennu", "git", "receive"]
@@ -154,3 +156,28 @@ def test_a_reader_who_leaves_takes_only_the_words_along():
     Patient(heard).write("heard\n")
     assert heard.getvalue() == "heard\n"
     assert not stream.isatty()
+
+
+def test_revisions_of_before_reprovisioning_survive(tmp_path: Path):
+    """The table is made again for a third kind; what is in it, and what it forbids, stays."""
+    at = next(number for number, each in enumerate(MIGRATIONS) if "revisions_with_reprovision" in each)
+    path = tmp_path / "bennu.db"
+    old = Database(path, MIGRATIONS[:at])
+    with old.transaction() as rows:
+        rows.execute("INSERT INTO releases (digest, project, body, created) VALUES ('d', 'shop', '{}', 1)")
+        for number, state in ((1, "superseded"), (2, "active")):
+            rows.execute(
+                "INSERT INTO revisions (project, number, kind, release, origin, sets, state, plan, author, started)"
+                " VALUES ('shop', ?, 'apply', 'd', ?, '{}', ?, '{}', 'me', 1.5)",
+                (number, number, state),
+            )
+    old.close()
+    new = Database(path)
+    assert [(each.number, each.state, each.started) for each in History(new).revisions("shop")] == [
+        (2, "active", 1.5), (1, "superseded", 1.5),
+    ]  # fmt: skip
+    with pytest.raises(sqlite3.IntegrityError), new.transaction() as rows:
+        rows.execute("UPDATE revisions SET state = 'active' WHERE number = 1")
+    with pytest.raises(sqlite3.IntegrityError), new.transaction() as rows:
+        rows.execute("UPDATE revisions SET kind = 'other' WHERE number = 1")
+    new.close()
