@@ -108,6 +108,7 @@ class Failed(BennuError):
     """A command ran and failed. ``status`` is its exit status (128+n for signal n), ``tail`` its last output lines.
 
     ``source`` is what somebody's file says of it, which may be several lines, the first of them the file's ``line``.
+    ``notes``: what became of it, a line each.
     """
 
     def __init__(
@@ -120,8 +121,10 @@ class Failed(BennuError):
         tail: tuple[str, ...] = (),
         source: str = "",
         line: int | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message, hint)
+        self.notes = notes
         self.command = command
         self.status = status
         self.tail = tail

@@ -135,6 +135,14 @@ def _fit(records: list[dict[str, object]], context: Context) -> None:
         one["Reason"] = truncated(str(one["Reason"]), max(LEAST_COLUMNS, columns - taken))
 
 
+def _phase(name: str) -> str:
+    """A state of the rollout in words, also one that an older version knew."""
+    from bennu.deploy.states import State
+
+    known = State.__members__.get(name.upper())
+    return name.replace("_", " ") if known is None else known.value
+
+
 def _services(plan: Plan) -> list[dict[str, object]]:
     return [
         {
@@ -177,7 +185,7 @@ def _detail(revision: Revision, plan: Plan, now: float) -> Iterator[str]:
             yield from (f"        {reason}" for reason in change.reasons)
     if revision.phases:
         yield "Phases:"
-        yield from (f"  {clock(seconds):>6}  {name.replace('_', ' ')}" for name, seconds in revision.phases.items())
+        yield from (f"  {clock(seconds):>6}  {_phase(name)}" for name, seconds in revision.phases.items())
     if revision.figures:
         yield "Measured:"
         for subject, figures in sorted(revision.figures.items()):

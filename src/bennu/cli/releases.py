@@ -9,7 +9,7 @@ from bennu.cli.command import FORMAT, PROJECT, Arguments, Command, switch
 from bennu.cli.context import Context
 from bennu.cli.fleet import project_name
 from bennu.cli.human import ago
-from bennu.cli.output import Column, listing
+from bennu.cli.output import Column, listing, truncated
 from bennu.digest import short
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ COMMAND = Command(
         "failed when it was last tried, and no rollback picks it."
     ),
 )
+
+REASON_COLUMNS = 60
 
 COLUMNS = (
     Column("RELEASE", "ID"),
@@ -68,7 +70,7 @@ def _record(one: ReleaseRecord, project: str, now: float) -> dict[str, object]:
         "UsedAt": one.last,
         "Images": list(dict.fromkeys(one.images.values())),
         "Sets": one.sets,
-        "Bad": f"bad: {one.reason or 'failed'}" if one.bad else "",
+        "Bad": truncated(f"bad: {one.reason or 'failed'}", REASON_COLUMNS) if one.bad else "",
         "IsBad": one.bad,
         "Reason": one.reason or "",
     }

@@ -44,6 +44,7 @@ def _lines(error: BennuError, paint_as: Paint, columns: int) -> Iterator[str]:
         yield from _source(error, paint_as, columns)
         for line in error.tail:
             yield f"  {paint_as('|', _DIM)} {visible(line.encode(errors='replace'))}"
+        yield from (f"  {printable(note)}" for note in error.notes)
     if error.hint:
         yield f"{paint_as('hint:', _BLUE)} {error.hint}"
 

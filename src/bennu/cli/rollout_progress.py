@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bennu.cli.context import Context
 from bennu.cli.human import clock
+from bennu.cli.output import truncated
 
 if TYPE_CHECKING:
     from bennu.deploy.states import Command, State
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bennu.errors import BennuError
 
 
+FAILURE_COLUMNS = 100
 QUIET_SECONDS = 1.0
 """Where lines stay, in a log, news of one action comes no more often than this."""
 
@@ -60,7 +62,7 @@ class RolloutProgress:
 
     def failed(self, action: Command, error: BennuError) -> None:
         """Something has failed; the whole report follows at the end."""
-        self._write(f"    {subject(action)}: FAILED: {error.message}")
+        self._write(f"    {subject(action)}: FAILED: {truncated(error.message, FAILURE_COLUMNS)}")
 
     def say(self, line: str) -> None:
         """A line for people."""

@@ -23,6 +23,7 @@ from bennu import errors
 from bennu.compose.struct import Value
 from bennu.deploy import data
 from bennu.deploy import plan as planning
+from bennu.deploy.failure_notes import notes
 from bennu.deploy.history import History, Kind, Revision, RevisionState, Source, described
 from bennu.deploy.hooks import CallHooks
 from bennu.deploy.measured import Measured
@@ -426,14 +427,16 @@ class _Run:
         wish = bool(rollout.failures) and isinstance(rollout.failures[0], Cancelled)
         message = cause.message if cause and not wish else self.reason or "cancelled"
         stuck = rollout.state is State.STUCK
-        became = "it could not be reverted" if stuck else "it was reverted; what ran before is untouched"
-        hint = "`bennu status` shows what runs" if stuck else (cause.hint if cause else None)
+        became = "it could not be reverted" if stuck else "it was reverted"
+        again = f"`bennu history {revision.number}` shows how it went"
+        hint = "`bennu status` shows what runs" if stuck else (cause.hint if cause and cause.hint else again)
+        told = notes(rollout, self.failed_in)
         text = f"revision {revision.number} failed: {message}; {became}"
         if stuck and self._last is not None and self._last is not cause:
             text += f" ({self._last.message})"
         if isinstance(cause, errors.Failed):
-            return errors.Failed(text, hint, command=cause.command, status=cause.status, tail=cause.tail)
-        return errors.Failed(text, hint)
+            return errors.Failed(text, hint, command=cause.command, status=cause.status, tail=cause.tail, notes=told)
+        return errors.Failed(text, hint, notes=told)
 
 
 def _verdict(rollout: Rollout) -> RevisionState:

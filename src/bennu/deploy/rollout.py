@@ -97,6 +97,26 @@ class Rollout:
         return rollout, rollout._enter(State.REVERT_RESUMING)
 
     @property
+    def begun(self) -> frozenset[SetId]:
+        """New sets that were, or were about to be, started."""
+        return frozenset(self._begun)
+
+    @property
+    def yielded(self) -> frozenset[SetId]:
+        """Old sets that were stopped so that the new ones could start."""
+        return frozenset(self._yielded)
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """Services whose traffic may have moved."""
+        return frozenset(self._touched)
+
+    @property
+    def left(self) -> frozenset[str]:
+        """Services that were taken out of the project."""
+        return frozenset(self._left)
+
+    @property
     def is_final(self) -> bool:
         """Nothing more will happen."""
         return self.state in FINAL

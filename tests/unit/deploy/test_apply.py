@@ -185,9 +185,18 @@ def test_a_set_that_is_never_ready_reverts_and_is_named(fleet: Fleet, bad: dict[
     name = "web" if bad["version"] == "bad" else "db"
     assert caught.value.message.startswith(f"revision 2 failed: replica {name}.1 of set {broken.spec(name).id} did not")
     assert "probe 'is-ready' ended with 1" in caught.value.message
-    assert caught.value.message.endswith("it was reverted; what ran before is untouched")
+    assert caught.value.message.endswith("it was reverted")
     assert (caught.value.status, caught.value.command) == (1, ("CMD", "is-ready"))
     assert caught.value.tail == (f"{name}.1 | its last words",)
+    step, *became = caught.value.notes
+    assert step == "step: waiting until ready"
+    old, new = shop().spec(name).id, broken.spec(name).id
+    assert f"reverted: set {new} was removed" in became
+    if name == "db":  # it had to stop first: that is not untouched
+        assert f"reverted: set {old} of db was stopped, and serves again" in became
+        assert became[-1] == f"untouched: web ({shop().spec('web').id})"
+    else:
+        assert became[-1] == f"untouched: db ({shop().spec('db').id}), web ({old})"
     assert fleet.runs(shop())
     assert set(fleet.engine.observe(PROJECT).sets) == set(fleet.active().values())
     assert fleet.states() == ["active", "failed"]
@@ -257,7 +266,7 @@ def test_an_interrupt_reverts(fleet: Fleet):
             raise Failed("cancelled while waiting")
 
     fleet.engine.before = wait
-    with pytest.raises(Failed, match="reverted; what ran before is untouched"):
+    with pytest.raises(Failed, match="it was reverted"):
         fleet.apply(shop("2"))
     assert any(line.startswith("interrupted: reverting") for line in fleet.listener.lines)
     assert fleet.runs(shop())
@@ -465,7 +474,7 @@ def test_a_process_that_died_during_a_canary_leaves_no_share_behind(two: Fleet):
 
 def test_a_bad_canary_marks_the_revision_bad(fleet: Fleet):
     fleet.apply(shop("1"))
-    with pytest.raises(Failed, match=r"fell ill as a canary; it was reverted; what ran before is untouched"):
+    with pytest.raises(Failed, match=r"fell ill as a canary; it was reverted"):
         fleet.apply(shop("ill", proof=XBennu(canary=Canary(seconds=1))))
     assert fleet.runs(shop("1"))
     assert fleet.states() == ["active", "failed"]

@@ -221,7 +221,7 @@ class Readiness:
         return Failed(
             f"replica {replica.name} of set {replica.set} did not become healthy in {waited:.0f} s: "
             f"probe {check.words!r} ended with {status}" + (f": {said.splitlines()[-1]}" if said else ""),
-            "`bennu logs` of a replica shows more while it runs; the last lines are above",
+            None,
             command=check.test if isinstance(check.test, tuple) else (check.words,),
             status=status,
             tail=self._replicas.last_lines(replica),
