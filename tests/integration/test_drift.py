@@ -11,6 +11,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -24,7 +25,7 @@ from bennu.config import Settings
 from bennu.deploy.drift import Drift
 from bennu.deploy.drift_kinds import KINDS
 from bennu.deploy.drift_text import command, sentence
-from bennu.engine.actions import RenewReplica
+from bennu.engine.actions import Action, EndHold, HoldReplica, RenewReplica
 from bennu.engine.embedded.replicas import network_name
 from bennu.host import cgroups
 from bennu.oci.reference import parse_reference
@@ -113,11 +114,9 @@ class DriftWorld:
         service, _, index = name.rpartition(".")
         active = self.fleet.engine.observe(PROJECT).active[service]
         action = RenewReplica(set=active, index=int(index), drain_seconds=0)
-        self.world_do(action)
+        self.do(action)
 
-    def world_do(self, action: RenewReplica) -> None:
-        import threading
-
+    def do(self, action: Action) -> None:
         self.fleet.engine.execute(action, lambda _line: None, threading.Event())
         self.settle()
 
@@ -961,6 +960,72 @@ def test_drift_is_found_by_its_name(drifting, name):
     assert all(command(drift) for drift in found)
     after = drifting.look(deep=deep)
     assert after == (), [sentence(drift) for drift in after]
+
+
+def test_how_many_processes_a_look_starts_does_not_depend_on_the_replicas(drifting, monkeypatch):
+    started = []
+    original = subprocess.Popen.__init__
+
+    def counting(self, args, *more, **options):
+        started.append(args)
+        original(self, args, *more, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", counting)
+    with Fleet(drifting.world.settings) as fresh:
+        fresh.drifts.look(PROJECT)
+        assert len(started) <= 5, started  # the rules as they are, and once what each script makes of them
+        started.clear()
+        fresh.drifts.look(PROJECT)
+        assert len(started) == 1, started
+
+
+def test_drift_is_mended_by_replacing(drifting):
+    it = drifting
+    it.world.succeed("exec", "-d", "web.2", "sleep", "1000")
+    (it.root("free.1") / "srv/tool").write_text("#!/bin/sh\n")
+    (it.root("free.1") / "srv/tool").chmod(0o755)
+    generation = _control(it)
+    generation.control.execute([f"set map {generation.map_file} web web.3"])
+    host("ip", "address", "add", "10.9.9.8/32", "dev", _bridge(it))
+    image = it.fleet.engine._replicas.image(next(iter(it.fleet.engine.observe(PROJECT).sets.values())).spec)
+    stray = it.fleet.containers.create(image, ContainerOptions(labels={labels.PROJECT: PROJECT}, network="none"))
+    before = {name: it.container(name).id for name in ("web.1", "web.2", "free.1", "free.2")}
+    eventually(lambda: len({drift.kind for drift in it.look()}) >= 5)
+    done = it.world.bennu("drift", "--detailed-exitcode", "--format", "json")
+    assert done.returncode == 2
+    found = json.loads(done.stdout)
+    assert {one["kind"] for one in found["drifts"]} == {
+        "process", "program", "switch-map", "stable-address", "container", "agent",
+    }  # fmt: skip
+    assert {one["mend"] for one in found["drifts"]} == {
+        "bennu apply --replace web.2", "bennu apply --replace free.1", "bennu drift --fix",
+        f"bennu rm --force {stray.name}",
+    }  # fmt: skip
+    refused = it.world.bennu("drift", "--fix")
+    assert refused.returncode == 1
+    assert "--yes" in refused.stderr
+    done = it.world.succeed("drift", "--fix", "--yes", "--detailed-exitcode")
+    assert done.stdout == f"No drift: {PROJECT} is as it was made.\n"
+    after = {name: it.container(name).id for name in before}
+    assert {name for name in before if before[name] != after[name]} == {"web.2", "free.1"}
+    assert it.world.get() == "v1"
+    it.world.stop_agent()
+
+
+def test_held_replicas_may_drift(drifting):
+    it = drifting
+    it.do(HoldReplica(project=PROJECT, service="web", index=2))
+    held = next(one for one in it.fleet.containers.list() if labels.HELD in one.record.labels)
+    (Path(f"/proc/{held.status.pid}/root") / "srv/notes").write_text("x")
+    it.world.succeed("exec", "-d", held.name, "sleep", "1000")
+    it.settle()
+    look, _ = it.fleet.drifts.look(PROJECT)
+    assert [drift.kind for drift in look.own] == ["agent"]
+    assert {"process", "root"} <= {drift.kind for drift in look.drifts if drift.held}
+    done = it.world.bennu("drift", "--format", "json")
+    assert {one["subject"] for one in json.loads(done.stdout)["held"]} == {"web.2"}
+    it.do(EndHold(project=PROJECT, service="web", index=2, drain_seconds=0))
+    assert it.look() == ()
 
 
 def test_every_kind_is_injected():

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
 from bennu.host.netlink import Netlink, attributes
 from bennu.host.tasks import read
@@ -39,15 +39,30 @@ _LEGACY: Final = (
 )
 
 
-def interfaces() -> dict[str, str]:
-    """By name: whether it is up, its MTU and its hardware address."""
-    return {name: text for name, text, _ in _links().values()}
+class Links(NamedTuple):
+    """The interfaces of a namespace, by index: name, what it is like, and the index of its bridge, 0 for none."""
+
+    by_index: dict[int, tuple[str, str, int]]
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """By name: whether it is up, its MTU and its hardware address."""
+        return {name: text for name, text, _ in self.by_index.values()}
+
+    @property
+    def masters(self) -> dict[str, str]:
+        """By the name of each port of a bridge, the name of that bridge."""
+        found = self.by_index
+        return {name: found[master][0] for name, _, master in found.values() if master in found}
+
+    def name(self, index: int) -> str:
+        """The name of an interface."""
+        return self.by_index[index][0] if index in self.by_index else f"interface {index}"
 
 
-def masters() -> dict[str, str]:
-    """By the name of each port of a bridge, the name of that bridge."""
-    found = _links()
-    return {name: found[master][0] for name, _, master in found.values() if master in found}
+def links() -> Links:
+    """The interfaces."""
+    return Links(_links())
 
 
 def _links() -> dict[int, tuple[str, str, int]]:
@@ -63,9 +78,8 @@ def _links() -> dict[int, tuple[str, str, int]]:
     return found
 
 
-def addresses() -> dict[str, str]:
+def addresses(known: Links) -> dict[str, str]:
     """By address and interface (``10.1.2.3/24 eth0``): its scope. Link-local IPv6 addresses are left out."""
-    names = {index: name for index, (name, _, _) in _links().items()}
     found = {}
     with Netlink() as netlink:
         for payload in netlink.dump(_GETADDR, struct.pack("=BBBBI", 0, 0, 0, 0, 0)):
@@ -73,26 +87,25 @@ def addresses() -> dict[str, str]:
             values = dict(attributes(payload[8:]))
             packed = values.get(_ADDR_LOCAL, values.get(_ADDR_ADDRESS))
             if packed is not None and not ip_address(packed).is_link_local:
-                found[f"{ip_address(packed)}/{prefix} {names.get(index, index)}"] = f"scope {scope}"
+                found[f"{ip_address(packed)}/{prefix} {known.name(index)}"] = f"scope {scope}"
     return found
 
 
-def routes() -> dict[str, str]:
+def routes(known: Links) -> dict[str, str]:
     """By destination (``default``, ``10.1.2.0/24``): where packets go. Those that follow from an address are in it,
     those of the table ``local`` are not.
     """
-    names = {index: name for index, (name, _, _) in _links().items()}
     found: dict[str, str] = {}
     with Netlink() as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
             for payload in netlink.dump(_GETROUTE, struct.pack("=BBBBBBBBI", family, *[0] * 8)):
-                key, text = _route(payload, names)
+                key, text = _route(payload, known)
                 if key is not None and not (family == socket.AF_INET6 and key.startswith(("fe80:", "ff00:"))):
                     found[key] = f"{found[key]}; {text}" if key in found else text
     return found
 
 
-def _route(payload: bytes, names: dict[int, str]) -> tuple[str | None, str]:
+def _route(payload: bytes, known: Links) -> tuple[str | None, str]:
     prefix, table, kind = payload[1], payload[4], payload[7]
     values = dict(attributes(payload[12:]))
     table = _number(values.get(_TABLE, b"")) or table
@@ -100,7 +113,7 @@ def _route(payload: bytes, names: dict[int, str]) -> tuple[str | None, str]:
         return None, ""
     destination = f"{ip_address(values[_DESTINATION])}/{prefix}" if _DESTINATION in values else "default"
     words = [f"via {ip_address(values[_GATEWAY])}"] if _GATEWAY in values else []
-    words += [f"dev {names.get(_number(values[_OIF]), '?')}"] if _OIF in values else []
+    words += [f"dev {known.name(_number(values[_OIF]))}"] if _OIF in values else []
     words += [f"metric {_number(values[_PRIORITY])}"] if _PRIORITY in values else []
     words += [f"table {table}"] if table != 254 else []
     family = " ipv6" if payload[0] == socket.AF_INET6 and destination == "default" else ""

@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from bennu.host.tasks import read
-
 TOP: Final = "/proc/sys/"
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC
 INSIDE: Final = (
     "net/core", "net/ipv4", "net/ipv6", "net/bridge", "net/unix", "fs/mqueue",
     "kernel/shmmax", "kernel/shmall", "kernel/shmmni", "kernel/shm_rmid_forced", "kernel/sem", "kernel/msgmax",
@@ -33,21 +32,49 @@ _SKIPPED: Final = re.compile(
 
 def settings(places: tuple[str, ...]) -> dict[str, str]:
     """The settings below these places (``net/ipv4``) that can be read: ``net.ipv4.ip_forward`` -> ``1``."""
-    return {path.replace("/", "."): value for place in places for path, value in _walk(place)}
+    return read_all(names(places))
 
 
-def _walk(place: str) -> Iterator[tuple[str, str]]:
+def names(places: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """What there is below these places: path and name. It takes longer than to read them, and holds for every network
+    with the same interfaces.
+    """
+    return tuple((path, path.replace("/", ".")) for place in places for path in _below(place))
+
+
+def read_all(wanted: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """These settings; what cannot be read is left out."""
+    found: dict[str, str] = {}
+    top = os.open(TOP, os.O_PATH | os.O_CLOEXEC)
+    try:
+        for path, name in wanted:
+            try:
+                fd = os.open(path, _READ, dir_fd=top)
+            except OSError:
+                continue
+            try:
+                value = os.read(fd, 4096)
+            except OSError:
+                continue
+            finally:
+                os.close(fd)
+            if value:
+                found[name] = " ".join(value.decode(errors="replace").split())
+    finally:
+        os.close(top)
+    return found
+
+
+def _below(place: str) -> Iterator[str]:
     whole = TOP + place
-    if os.path.isdir(whole):
-        try:
-            names = sorted(os.listdir(whole))
-        except OSError:
-            return
-        for name in names:
-            below = f"{place}/{name}"
-            if not _SKIPPED.search(below):
-                yield from _walk(below)
+    if not os.path.isdir(whole):
+        yield place
         return
-    value = read(whole)
-    if value:
-        yield place, " ".join(value.decode(errors="replace").split())
+    try:
+        entries = sorted(os.listdir(whole))
+    except OSError:
+        return
+    for name in entries:
+        below = f"{place}/{name}"
+        if not _SKIPPED.search(below):
+            yield from _below(below)

@@ -65,7 +65,8 @@ def _path(place: Place) -> Path:
 
 def look(places: Mapping[int, Place]) -> dict[int, Interior]:
     """What containers are like now, by the pids of their first processes. One that has ended meanwhile is left out."""
-    inside = visiting(places, lambda _pid: _in_namespaces())
+    known: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
+    inside = visiting(places, lambda _pid: _in_namespaces(known))
     found = {}
     for pid, groups in inside.items():
         task = tasks.look(pid)
@@ -86,13 +87,19 @@ def look(places: Mapping[int, Place]) -> dict[int, Interior]:
     return found
 
 
-def _in_namespaces() -> Groups:
+def _in_namespaces(known: dict[tuple[str, ...], tuple[tuple[str, str], ...]]) -> Groups:
+    """``known``: the names of the kernel's settings by the interfaces that there are; filled here."""
+    links = network_state.links()
+    interfaces = links.texts
+    key = tuple(sorted(interfaces))
+    if key not in known:
+        known[key] = sysctls.names(sysctls.INSIDE)
     return {
-        "interface": network_state.interfaces(),
-        "address": network_state.addresses(),
-        "route": network_state.routes(),
+        "interface": interfaces,
+        "address": network_state.addresses(links),
+        "route": network_state.routes(links),
         "firewall": network_state.firewall(),
-        "sysctl": sysctls.settings(sysctls.INSIDE),
+        "sysctl": sysctls.read_all(known[key]),
         "hostname": {"hostname": network_state.host_name()},
     }
 

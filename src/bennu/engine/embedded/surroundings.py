@@ -50,12 +50,13 @@ class Surroundings:
             return []
         mine = {str(found.gateway), *networks.service_addresses(name).values()}
         taken = []
-        for words in map(str.split, network_state.addresses()):
+        links = network_state.links()
+        for words in map(str.split, network_state.addresses(links)):
             if words[1] == found.bridge and "." in words[0] and words[0].partition("/")[0] not in mine:
                 network.remove_address(found.bridge, IPv4Interface(words[0]))
                 taken.append(f"address {words[0]}")
         ports = {port_name(self._settings.key, address) for address in networks.owners_in(name).values()}
-        for port, bridge in network_state.masters().items():
+        for port, bridge in links.masters.items():
             if bridge == found.bridge and port not in ports:
                 network.release_port(port)
                 taken.append(f"port {port}")

@@ -18,6 +18,7 @@ from bennu.engine.embedded.replicas import network_name
 from bennu.engine.sets import SetId
 from bennu.engine.survey import Facts
 from bennu.host import network_state, nftables
+from bennu.host.network_state import Links
 from bennu.host.tasks import read
 from bennu.runtime import firewall
 from bennu.runtime import options as labels
@@ -45,8 +46,9 @@ class NetworkSurvey:
         """
         found = self._networks.get(network_name(project))
         if found is not None:
-            yield from self._bridge(found)
-            yield from self._ports(found, names)
+            links = network_state.links()
+            yield from self._bridge(found, links)
+            yield from self._ports(found, names, links)
             yield self._strangers(found, known)
         networks = self._networks.walk()
         if networks:
@@ -56,9 +58,8 @@ class NetworkSurvey:
             yield _forwarding(networks)
         yield from volume_facts(self._containers.volumes, list(known.values()))
 
-    def _bridge(self, found: Network) -> Iterator[Facts]:
-        interfaces = network_state.interfaces()
-        state = interfaces.get(found.bridge, "missing").split()[0]
+    def _bridge(self, found: Network, links: Links) -> Iterator[Facts]:
+        state = links.texts.get(found.bridge, "missing").split()[0]
         yield Facts(
             kind="bridge",
             subject=found.name,
@@ -70,16 +71,16 @@ class NetworkSurvey:
         wanted |= {f"{address}/32": f"service {service}" for service, address in services.items()}
         there = [
             words[0]
-            for words in map(str.split, network_state.addresses())
+            for words in map(str.split, network_state.addresses(links))
             if words[1] == found.bridge and "." in words[0]
         ]
         have = {address: wanted.get(address, "nobody's") for address in there}
         yield Facts(kind="stable-address", subject=found.name, want=wanted, have=have)
 
-    def _ports(self, found: Network, names: Mapping[str, str]) -> Iterator[Facts]:
+    def _ports(self, found: Network, names: Mapping[str, str], links: Links) -> Iterator[Facts]:
         owners = self._networks.owners_in(found.name)
         ports = {port_name(self._settings.key, address): owner for owner, address in owners.items()}
-        there = {port for port, bridge in network_state.masters().items() if bridge == found.bridge}
+        there = {port for port, bridge in links.masters.items() if bridge == found.bridge}
         for port, owner in ports.items():
             if owner in names:
                 plugged = {port: f"in {found.bridge}"}
