@@ -68,6 +68,7 @@ def look(fleet: Fleet, project: str, context: Context) -> Overview:
         agent=running(context.settings),
         outlook=outlook(fleet.history, fleet.drills, observation, now),
         drift=fleet.drifts.records.last(project),
+        unheard=sum(call.problem is not None for call in fleet.outbox.calls(project)),
     )
 
 

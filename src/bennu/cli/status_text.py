@@ -160,6 +160,9 @@ def _foot(seen: Overview) -> Iterator[str]:
         yield f"Next:      {due.service} is made again from scratch {when}" + (f" ({due.reason})" if due.reason else "")
     if seen.outlook.proven is not None:
         yield f"Proven:    rebuildable from scratch {age(seen.now - seen.outlook.proven)} ago"
+    if seen.unheard:
+        calls = "call of a hook" if seen.unheard == 1 else "calls of hooks"
+        yield f"Unheard:   {seen.unheard} {calls}: `bennu hooks --owed`"
     last = seen.outlook.last
     if last is not None and not last.ok:
         ago = age(seen.now - last.finished)

@@ -29,6 +29,8 @@ class Overview(Value, frozen=True, kw_only=True, omit_defaults=True):
     outlook: Outlook = Outlook()
     drift: Look | None = None
     """The last look for drift, None where nobody has looked yet."""
+    unheard: int = 0
+    """Calls of hooks that did not go through."""
 
     @property
     def is_well(self) -> bool:
@@ -96,6 +98,7 @@ def document(seen: Overview) -> dict[str, Any]:
         "next_reprovision": None if due is None else {"service": due.service, "set": due.set, "at": due.at},
         "drift": None if seen.drift is None else {"count": len(seen.drift.own), "looked": seen.drift.taken},
         "proven_rebuildable": seen.outlook.proven,
+        "unheard": seen.unheard,
     }  # fmt: skip
 
 

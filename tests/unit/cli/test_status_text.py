@@ -152,3 +152,10 @@ def test_the_document():
     web = given["sets"][1]
     assert (web["requests"], web["failures"], web["requests_per_second"], web["ready"]) == (2000, 3, 41, 4)
     assert [one["replica"] for one in given["replicas"]] == ["db.1", "web.1", "web.2", "web.3", "web.4"]
+
+
+def test_what_nobody_heard_is_said():
+    found = msgspec.structs.replace(observation(DB), switch_running=True)
+    assert "Unheard:   1 call of a hook: `bennu hooks --owed`" in text(found, revision=REVISION, unheard=1)
+    assert "Unheard:   2 calls of hooks" in text(found, revision=REVISION, unheard=2)
+    assert "Unheard" not in text(found, revision=REVISION)
