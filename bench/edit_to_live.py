@@ -24,7 +24,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-PORT = 18080
+from bennu.host.network import free_port
+
+PORT, OTHER_PORT = free_port("127.0.0.1"), free_port("127.0.0.1")
 REPLICAS = 4
 COMPOSE = f"""
 name: live
@@ -35,6 +37,7 @@ services:
     ports: [{{target: 8080, published: {PORT}, host_ip: 127.0.0.1, app_protocol: http}}]
     healthcheck: {{test: [CMD, /bin/busybox, wget, -q, -O, /dev/null, "http://127.0.0.1:8080/index.html"]}}
     stop_grace_period: 1s
+    x-bennu: {{validate: ["http://:8080/index.html"]}}
 """
 DOCKERFILE = """\
 FROM scratch
@@ -139,9 +142,9 @@ def start_up(project: Path, environ: dict[str, str]) -> float:
     site_directory = project / "site"
     started = time.monotonic()
     with subprocess.Popen(
-        [shutil.which("busybox") or "busybox", "httpd", "-f", "-p", "18081", "-h", site_directory]
+        [shutil.which("busybox") or "busybox", "httpd", "-f", "-p", str(OTHER_PORT), "-h", site_directory]
     ) as child:
-        while get(18081, "index.html") is None:
+        while get(OTHER_PORT, "index.html") is None:
             time.sleep(0.001)
         took = time.monotonic() - started
         child.kill()
