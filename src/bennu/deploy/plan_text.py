@@ -103,6 +103,8 @@ def _block(plan: Plan, change: Change, details: Details | None, limit: int | Non
         seconds = details.gaps.get(change.service) if details else None
         lines.append("      the sets share a volume that they write: the old one stops before the new one starts,")
         lines.append(f"      so the service does not answer until the new set is ready, {gap(seconds)}")
+        without = "; no canary" if plan.services[change.service].x_bennu.canary else ""
+        lines.append(f"      what is kept of it is stopped, never warm or frozen{without}")
     return lines
 
 

@@ -102,6 +102,7 @@ def test_changes():
         "        nothing is different inside\n"
         "      the sets share a volume that they write: the old one stops before the new one starts,\n"
         "      so the service does not answer until the new set is ready, for 2.3 s, going by earlier revisions\n"
+        "      what is kept of it is stopped, never warm or frozen\n"
         "-/+ web: replace by web.1..2 of web as set NEW web, start-first; OLD web is kept\n"
         "      image web-1 -> web-2\n"
         "        packages: 1 added, 1 changed, 1 removed\n"
