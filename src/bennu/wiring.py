@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from bennu.config import Settings
 from bennu.digest import Digest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bennu.build.shell import FailedShell
     from bennu.build.storage import CacheStorage
     from bennu.compose.extension import HookEvent
+    from bennu.compose.model import Project
     from bennu.deploy.apply import Deployer
     from bennu.deploy.commits import Commits
     from bennu.deploy.drift_looks import Drifts, DriftWatch
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from bennu.deploy.tidying import Tidying
     from bennu.deploy.upkeep import Outlook
     from bennu.engine.embedded.engine import EmbeddedEngine
+    from bennu.engine.sets import ReplicaFile
     from bennu.oci.platform import Platform
     from bennu.registry.pull import Listener as TransferListener
     from bennu.registry.source import ImageSource
@@ -51,6 +53,10 @@ if TYPE_CHECKING:
     from bennu.store.operations import Operations
     from bennu.store.snapshots import Snapshots
     from bennu.store.usage import Usage
+
+
+CONTENTS_SECONDS: Final = 30 * 86400
+"""So long a content of a config or secret stays that no release has: a saved plan may still bring it."""
 
 
 class Store:
@@ -314,6 +320,30 @@ class Fleet(Runtime):
         from bennu.deploy.outbox import Outbox
 
         return Outbox(self.database)
+
+    def replica_files(self, project: Project, environ: Mapping[str, str]) -> dict[str, tuple[ReplicaFile, ...]]:
+        """What the configs and secrets of a fleet file hold now, kept for its release; by service."""
+        from bennu.deploy.contents import gather, replica_files
+        from bennu.store.contents import Contents
+
+        versions = gather(project, Contents(self.settings), environ)
+        return {name: replica_files(service, versions) for name, service in project.services.items()}
+
+    def sweep_contents(self) -> int:
+        """Remove what no release and no set has of configs and secrets, once it is old; how much went."""
+        from bennu.engine.embedded.records import EngineRecords
+        from bennu.store.contents import Contents
+
+        records = EngineRecords(self.database)
+        kept = {
+            file.version
+            for release, _ in self.history.last_uses()
+            for service in release.services.values()
+            for file in service.files
+        }
+        for project in records.projects():
+            kept |= {file.version for record in records.sets(project).values() for file in record.spec.files}
+        return Contents(self.settings).sweep(kept, unused_since=time.time() - CONTENTS_SECONDS)
 
     def deployer(self, project: str, author: str, *, news: News | None = None) -> Deployer:
         """Plans and rollouts of one project. ``author``: who is at it, for the lock and the history."""

@@ -191,6 +191,18 @@ def test_binds(box, image, tmp_path):
     assert (tmp_path / "made/x").exists()
 
 
+def test_binds_of_single_files(box, image, tmp_path):
+    (tmp_path / "file").write_text("here")
+    for readonly in (True, False):
+        mount = MountOption(type="bind", source=str(tmp_path / "file"), target="/new/place/file", readonly=readonly)
+        said = box.output(
+            image, "sh", "-c", "cat /new/place/file; { echo x > /new/place/file; } 2>&1", mounts=(mount,), readonly=True
+        )
+        assert said.startswith("here")
+        assert ("Read-only" in said) == readonly
+    assert (tmp_path / "file").read_text() == "x\n"
+
+
 def test_mount_targets_never_leave_the_root(box, tmp_path):
     image = box.image("evil:1", files={"x": ""})
     tree = box.runtime.snapshots.directory(box.runtime.snapshots.stat(image.snapshot))

@@ -97,7 +97,8 @@ def _of_file(fleet: Fleet, args: Arguments, context: Context) -> Release:
 
     args.no_build = not args.build
     project = load_project(args, context)
-    return resolve(project, build_images(fleet, project, args, context))
+    images = build_images(fleet, project, args, context)
+    return resolve(project, images, fleet.replica_files(project, context.environ))
 
 
 def _named(fleet: Fleet, project: str, word: str) -> tuple[str, Release]:

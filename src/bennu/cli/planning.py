@@ -127,6 +127,7 @@ class Planned:
         )
         with telling:
             self.images = build_images(self._fleet, self._moving, self._args, self._context)
+        self.files = self._fleet.replica_files(self._moving, self._context.environ)
 
     def release(self) -> Release:
         """The release: as the file says, or what runs with the chosen services as the file says.
@@ -137,7 +138,7 @@ class Planned:
         from bennu.deploy.targets import merged
         from bennu.errors import Conflict
 
-        release = resolve(self._moving, self.images)
+        release = resolve(self._moving, self.images, self.files)
         if self.selection is None:
             return release
         if self._select() != self.selection:

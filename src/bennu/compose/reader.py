@@ -286,9 +286,9 @@ def _x_bennu(field: Field | None, base: Base) -> XBennuProject:
 
 
 def _places(root: Field) -> dict[str, Place]:
-    """Places of services, of their keys, and of volumes."""
+    """Places of services, volumes, configs and the like, and of their keys."""
     places: dict[str, Place] = {}
-    for section in ("services", "volumes"):
+    for section in ("services", "volumes", "networks", "configs", "secrets"):
         field = root.get(section)
         for _, value in field.entries() if field else ():
             places[value.path] = value.key_place

@@ -240,7 +240,19 @@ def _reasons(old: SetSpec, new: SetSpec) -> tuple[str, ...]:
     if old.replicas != new.replicas:
         lines.append(f"replicas {old.replicas} -> {new.replicas}")
     lines += [change.line for change in differences(old.service, new.service)]
+    lines += _file_reasons(old, new)
     return tuple(lines) or ("made again from scratch",)
+
+
+def _file_reasons(old: SetSpec, new: SetSpec) -> list[str]:
+    """Configs and secrets whose content differs; which are there and where is said by the service's own keys."""
+    before = {(file.is_secret, file.source): file.version for file in old.files}
+    lines = []
+    for key, version in sorted({(file.is_secret, file.source): file.version for file in new.files}.items()):
+        if before.get(key, version) != version:
+            what = "secret" if key[0] else "config"
+            lines.append(f"{what} {key[1]} {_short(before[key])} -> {_short(version)}")
+    return lines
 
 
 def _short(digest: Digest) -> str:

@@ -15,7 +15,7 @@ from bennu.compose.canonical import canonical_json, service_digest
 from bennu.compose.model import Project, Service, Volume
 from bennu.compose.struct import Value
 from bennu.digest import Digest, digest_of
-from bennu.engine.sets import SetSpec, set_id
+from bennu.engine.sets import ReplicaFile, SetSpec, set_id
 from bennu.errors import InvalidMany, Unsupported
 
 
@@ -25,6 +25,14 @@ class ReleaseService(Value, frozen=True, kw_only=True, omit_defaults=True):
     image: Digest
     image_name: str
     service: Service
+    files: tuple[ReplicaFile, ...] = ()
+
+    @property
+    def configuration(self) -> Digest:
+        """The digest of all that makes a replica besides its image."""
+        digest = service_digest(self.service)
+        parts = [digest.encode(), *map(canonical_json, self.files)]
+        return digest_of(b"\n".join(parts)) if self.files else digest
 
 
 class Release(Value, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,7 +59,7 @@ class Release(Value, frozen=True, kw_only=True, omit_defaults=True):
             id=set_id(
                 self.project,
                 service,
-                service_digest(entry.service),
+                entry.configuration,
                 entry.image,
                 replicas=entry.service.replicas,
                 generation=generation,
@@ -61,6 +69,7 @@ class Release(Value, frozen=True, kw_only=True, omit_defaults=True):
             image_name=entry.image_name,
             service=entry.service,
             volumes=self.volumes,
+            files=entry.files,
         )
 
     def waves(self) -> tuple[tuple[str, ...], ...]:
@@ -81,8 +90,11 @@ def check_served(project: Project) -> None:
         raise InvalidMany(found)
 
 
-def resolve(project: Project, images: Mapping[str, Digest]) -> Release:
-    """The release that a fleet file is, with ``images`` giving the manifest digest of each service's image.
+def resolve(
+    project: Project, images: Mapping[str, Digest], files: Mapping[str, tuple[ReplicaFile, ...]] | None = None
+) -> Release:
+    """The release that a fleet file is, with ``images`` giving the manifest digest of each service's image, and
+    ``files`` what its configs and secrets hold.
 
     Raises as ``check_served``.
     """
@@ -90,7 +102,12 @@ def resolve(project: Project, images: Mapping[str, Digest]) -> Release:
     return Release(
         project=project.name,
         services={
-            name: ReleaseService(image=images[name], image_name=project.image_name(name), service=essence(service))
+            name: ReleaseService(
+                image=images[name],
+                image_name=project.image_name(name),
+                service=essence(service),
+                files=(files or {}).get(name, ()),
+            )
             for name, service in project.services.items()
         },
         volumes=project.volumes,

@@ -109,4 +109,4 @@ def _as_it_runs(name: str, running: Release | None, observation: Observation) ->
     if running is not None and name in running.services and _is_of(found.id, running, name):
         return running.services[name]
     spec = found.spec
-    return ReleaseService(image=spec.image, image_name=spec.image_name, service=spec.service)
+    return ReleaseService(image=spec.image, image_name=spec.image_name, service=spec.service, files=spec.files)

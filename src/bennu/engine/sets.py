@@ -18,11 +18,25 @@ ReplicaState = Literal["created", "running", "paused", "exited"]
 Health = Literal["none", "starting", "healthy", "unhealthy"]
 
 
+class ReplicaFile(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """A config or secret in each replica: ``source`` is its key in the fleet file, ``target`` an absolute path, and
+    ``version`` names the content (``store.contents``), which is nowhere in here.
+    """
+
+    source: str
+    target: str
+    version: Digest
+    is_secret: bool = False
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o444
+
+
 class SetSpec(Value, frozen=True, kw_only=True, omit_defaults=True):
     """Everything that makes a set what it is. Two specs with the same ``id`` are the same set.
 
     ``image`` is a manifest digest. ``service`` is resolved and carries ports, mounts, health check and limits;
-    ``volumes`` are the project's, by their keys in the fleet file.
+    ``volumes`` are the project's, by their keys in the fleet file; ``files`` are what configs and secrets have become.
     """
 
     id: SetId
@@ -31,6 +45,7 @@ class SetSpec(Value, frozen=True, kw_only=True, omit_defaults=True):
     image_name: str
     service: Service
     volumes: dict[str, Volume] = {}
+    files: tuple[ReplicaFile, ...] = ()
 
     @property
     def replicas(self) -> int:

@@ -26,7 +26,9 @@ def point(volumes: Volumes, mount: MountOption) -> MountPoint:
         source = volumes.source(mount.source, mount.subpath)
         options += [] if mount.exec else ["noexec"]
         readonly = readonly or volumes.is_readonly(mount.source)
-    return MountPoint(target=mount.target, source=source, options=(*options, *(("rro", "ro") if readonly else ("rw",))))
+    # recursive only where there can be something below: crun takes the target of "rro" for a directory
+    closed = ("rro", "ro") if os.path.isdir(source) else ("ro",)
+    return MountPoint(target=mount.target, source=source, options=(*options, *(closed if readonly else ("rw",))))
 
 
 def _bind_source(mount: MountOption) -> str:

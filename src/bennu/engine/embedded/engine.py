@@ -383,7 +383,13 @@ class EmbeddedEngine:
         # the record goes last: it is what a removal that was killed is finished by
         removed = self._replicas.remove(spec)
         self.records.forget_set(spec)
+        self._sweep_files()
         return Receipt(summary=f"{removed} removed")
+
+    def _sweep_files(self) -> None:
+        """Files of configs and secrets go with the last set that has them."""
+        every = (record.spec for project in self.records.projects() for record in self.records.sets(project).values())
+        self._replicas.files.sweep(every)
 
     def _remove_project(self, action: RemoveProject, report: Report) -> Receipt:
         project = action.project
@@ -401,6 +407,7 @@ class EmbeddedEngine:
         self._containers.sweep()  # what a removal that was killed half-way has left on the disk
         files.remove_tree(self._settings.projects / project)
         self.records.forget(project)
+        self._sweep_files()
         data = " and its volumes" if action.volumes else ""
         return Receipt(summary=f"{_replicas(removed)}, the switch, the network{data} are removed")
 

@@ -7,9 +7,11 @@ volumes without programs.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from bennu.compose.model import Mount
+from bennu.engine.embedded.replica_files import path_of
 from bennu.engine.sets import SetSpec
 from bennu.runtime import options as runtime
 from bennu.runtime.options import ContainerOptions, MountOption
@@ -24,8 +26,12 @@ def replica_name(spec: SetSpec, index: int) -> str:
     return f"{spec.project}-{spec.id}.{index}"
 
 
-def container_options(spec: SetSpec, index: int, *, network: str, hosts_file: str) -> ContainerOptions:
-    """What the container of one replica is asked for. ``hosts_file`` is shared by all replicas of the set."""
+def container_options(
+    spec: SetSpec, index: int, *, network: str, hosts_file: str, files: Path = Path("/")
+) -> ContainerOptions:
+    """What the container of one replica is asked for. ``hosts_file`` is shared by all replicas of the set, and so is
+    what configs and secrets hold, in the directory ``files``.
+    """
     service = spec.service
     limits = service.deploy.limits
     return ContainerOptions(
@@ -36,7 +42,7 @@ def container_options(spec: SetSpec, index: int, *, network: str, hosts_file: st
         user=service.user,
         hostname=service.hostname or f"{service.name}.{index}",
         labels={**service.labels, **identity(spec, index)},
-        mounts=_mounts(spec),
+        mounts=(*_mounts(spec), *_files(spec, files)),
         network=network,
         hosts_file=hosts_file,
         readonly=service.read_only is not False,
@@ -76,6 +82,13 @@ def _mounts(spec: SetSpec) -> tuple[MountOption, ...]:
         MountOption(type="tmpfs", target=path, mode=mode, copyup=True) for path, mode in SCRATCH if path not in taken
     )
     return (*scratch, *given)
+
+
+def _files(spec: SetSpec, directory: Path) -> tuple[MountOption, ...]:
+    return tuple(
+        MountOption(type="bind", target=file.target, source=str(path_of(directory, file)), readonly=True)
+        for file in spec.files
+    )
 
 
 def _mount(mount: Mount, spec: SetSpec) -> MountOption:

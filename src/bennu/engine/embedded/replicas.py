@@ -18,6 +18,7 @@ from bennu.compose.model import Service
 from bennu.config import Settings
 from bennu.engine.base import Report
 from bennu.engine.embedded.options import container_options, replica_name
+from bennu.engine.embedded.replica_files import ReplicaFiles
 from bennu.engine.sets import Observation, ReplicaObservation, SetId, SetSpec
 from bennu.errors import AlreadyExists, BennuError, Conflict, Failed, NotFound
 from bennu.host import files, locks
@@ -47,6 +48,7 @@ class Replicas:
         self.containers = containers
         self._networks = networks
         self._images = images
+        self.files = ReplicaFiles(settings)
 
     def of(self, spec: SetSpec) -> tuple[Container, ...]:
         """The containers of a set that there are."""
@@ -107,6 +109,7 @@ class Replicas:
     def revive(self, spec: SetSpec, replica: ReplicaObservation) -> None:
         """Start a replica that ended again. ``NotFound`` if it is gone."""
         found = self.containers.inspect(replica.container)
+        self.files.place(spec)
         self.write_hosts(spec)
         self._start(found)
 
@@ -146,6 +149,7 @@ class Replicas:
 
         Each has its address by then, so that a replica finds its own name and its companions' from its first moment.
         """
+        self.files.place(spec)
         there = {container.record.labels[labels.REPLICA]: container for container in self.of(spec)}
         found = {index: there[str(index)] for index in indices if str(index) in there}
         missing = [index for index in indices if str(index) not in there]
@@ -162,7 +166,9 @@ class Replicas:
 
     def _create(self, spec: SetSpec, index: int, image: ContainerImage) -> Container:
         network = network_name(spec.project)
-        options = container_options(spec, index, network=network, hosts_file=str(self.hosts_path(spec)))
+        options = container_options(
+            spec, index, network=network, hosts_file=str(self.hosts_path(spec)), files=self.files.directory
+        )
         name = replica_name(spec, index)
         try:
             record = self.containers.create(image, options, name)
