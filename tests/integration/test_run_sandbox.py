@@ -195,9 +195,8 @@ def test_binds_of_single_files(box, image, tmp_path):
     (tmp_path / "file").write_text("here")
     for readonly in (True, False):
         mount = MountOption(type="bind", source=str(tmp_path / "file"), target="/new/place/file", readonly=readonly)
-        said = box.output(
-            image, "sh", "-c", "cat /new/place/file; { echo x > /new/place/file; } 2>&1", mounts=(mount,), readonly=True
-        )
+        command = "cat /new/place/file; sh -c 'echo x > /new/place/file' 2>&1"
+        said = box.output(image, "sh", "-c", command, mounts=(mount,), readonly=True)
         assert said.startswith("here")
         assert ("Read-only" in said) == readonly
     assert (tmp_path / "file").read_text() == "x\n"
