@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from bennu.config import Settings
 from bennu.digest import Digest
@@ -53,10 +53,6 @@ if TYPE_CHECKING:
     from bennu.store.operations import Operations
     from bennu.store.snapshots import Snapshots
     from bennu.store.usage import Usage
-
-
-CONTENTS_SECONDS: Final = 30 * 86400
-"""So long a content of a config or secret stays that no release has: a saved plan may still bring it."""
 
 
 class Store:
@@ -330,20 +326,11 @@ class Fleet(Runtime):
         return {name: replica_files(service, versions) for name, service in project.services.items()}
 
     def sweep_contents(self) -> int:
-        """Remove what no release and no set has of configs and secrets, once it is old; how much went."""
-        from bennu.engine.embedded.records import EngineRecords
+        """Remove what no release has of configs and secrets, once it is old; how much went."""
+        from bennu.deploy.contents import sweep
         from bennu.store.contents import Contents
 
-        records = EngineRecords(self.database)
-        kept = {
-            file.version
-            for release, _ in self.history.last_uses()
-            for service in release.services.values()
-            for file in service.files
-        }
-        for project in records.projects():
-            kept |= {file.version for record in records.sets(project).values() for file in record.spec.files}
-        return Contents(self.settings).sweep(kept, unused_since=time.time() - CONTENTS_SECONDS)
+        return sweep(Contents(self.settings), (release for release, _ in self.history.last_uses()), time.time())
 
     def deployer(self, project: str, author: str, *, news: News | None = None) -> Deployer:
         """Plans and rollouts of one project. ``author``: who is at it, for the lock and the history."""

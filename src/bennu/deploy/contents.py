@@ -6,11 +6,12 @@ A rollback therefore has the contents of its own release. What is wrong is said 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from bennu.compose.attachments import FileSource
 from bennu.compose.model import Project, Service
+from bennu.deploy.release import Release
 from bennu.digest import Digest
 from bennu.engine.sets import ReplicaFile
 from bennu.errors import Invalid, Unsupported
@@ -18,6 +19,8 @@ from bennu.store.contents import LARGEST_BYTES, Contents
 
 Kind = Literal["config", "secret"]
 SECTIONS: Final[tuple[tuple[Kind, str], ...]] = (("config", "configs"), ("secret", "secrets"))
+KEPT_SECONDS: Final = 30 * 86400
+"""So long a content stays that no release has: a saved plan may still bring it."""
 Versions = Mapping[tuple[Kind, str], Digest]
 """The version of each config and secret, by kind and key."""
 
@@ -51,6 +54,12 @@ def replica_files(service: Service, versions: Versions) -> tuple[ReplicaFile, ..
         for mount in getattr(service, section)
     ]
     return tuple(sorted(files, key=lambda file: file.target))
+
+
+def sweep(contents: Contents, releases: Iterable[Release], now: float) -> int:
+    """Remove what none of these releases has, once it is old (``now``: Unix seconds); how much went."""
+    kept = {file.version for one in releases for service in one.services.values() for file in service.files}
+    return contents.sweep(kept, unused_since=now - KEPT_SECONDS)
 
 
 def _content(project: Project, path: str, source: FileSource, environ: Mapping[str, str]) -> bytes:
