@@ -80,7 +80,7 @@ class Revision(Value, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def seconds(self) -> float | None:
         """How long it took; None while it is under way."""
-        return None if self.finished is None else self.finished - self.started
+        return None if self.finished is None else max(0.0, self.finished - self.started)  # the clock may have jumped
 
 
 class History:

@@ -27,9 +27,10 @@ class Book:
     def __init__(self, history: History) -> None:
         self.history = history
         self.now = 100.0
+        self.step = 1.0
 
     def begin(self, of: str, *, origin: int | None = None) -> Revision:
-        self.now += 1
+        self.now += self.step
         plan = planning.make(version(of), Observation(project=PROJECT), revision=self.history.last_number(PROJECT))
         return self.history.begin(
             version(of), plan, kind="rollback" if origin else "apply", origin=origin, author="me", now=self.now
@@ -196,3 +197,15 @@ def test_down_ends_what_is_rolling_too(book: Book):
     assert {each.state for each in book.history.revisions(PROJECT)} == {"ended"}
     book.write("3")
     assert book.history.active(PROJECT).number == 3
+
+
+@pytest.mark.parametrize("step", [1.0, -50.0, 0.0])
+def test_what_came_last_is_no_matter_of_the_clock(book: Book, step: float):
+    book.step = step
+    book.write("1", "2", "3!", "4", "<2")
+    assert [each.number for each in book.history.revisions(PROJECT)] == [5, 4, 3, 2, 1]
+    active = book.history.active(PROJECT)
+    assert active is not None
+    assert (active.number, active.release) == (5, version("2").digest)
+    assert book.back() == 1
+    assert all((each.seconds or 0) >= 0 for each in book.history.revisions(PROJECT))
