@@ -163,6 +163,7 @@ class Machine:
             with suppress(queue.Empty):
                 while True:
                     waiting.get_nowait()
+        self.run("systemctl start mnt.mount")  # it obeys before every disk is there
 
     # the line
 

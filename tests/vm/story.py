@@ -99,7 +99,7 @@ def it_installs_from_the_wheel(fleet: Fleet) -> None:
     run("python3 -m venv --without-pip /opt/bennu")
     run(
         "PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) /opt/bennu/bin/python -m pip install --quiet "
-        "--no-index --find-links /mnt/wheels --disable-pip-version-check --root-user-action ignore bennu",
+        "--no-compile --no-index --find-links /mnt/wheels --disable-pip-version-check --root-user-action ignore bennu",
         240,
     )
     run("ln -s /opt/bennu/bin/bennu /usr/local/bin/bennu")
