@@ -124,6 +124,8 @@ class Reprovisioning:
             check_same(self._active()[0], self._rebuilder.services(), service)
             return self._rebuilder.build(service)
         except BennuError as error:
+            if isinstance(error, Conflict) and not fall_back:
+                raise  # whoever asked hears of it: nothing has been tried
             self._record(service, started, rebuild=True, error=error)
             if not fall_back:
                 raise

@@ -186,6 +186,10 @@ def test_to_rebuild_is_to_change_nothing_else(desk: Desk):
     with pytest.raises(Conflict, match="no longer in the fleet file"):
         check_same(shop(), {}, "web")
     assert desk.states() == ["active"]
+    assert desk.drills.drills(PROJECT) == ()
+    desk.work(Builder(changed, image("x"))).run("web", scheduled=True)  # the agent goes on without, and says so
+    assert [(each.rebuild, each.ok) for each in desk.drills.drills(PROJECT)] == [(False, True), (True, False)]
+    assert "a fresh set comes from the image that runs" in desk.listener.lines[0]
 
 
 class Waiter:
