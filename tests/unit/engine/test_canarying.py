@@ -58,7 +58,8 @@ def test_several_end_with_the_longest_and_each_is_judged_at_its_own_time():
 def test_too_few_requests_are_said(answers, said):
     play = Play(trial())
     assert play.at(160, web=Figures(answers=answers)) == 0
-    assert play.trials.notes == {"web-new": f"web-new: {said}, too few to tell"}
+    assert play.trials.notes == {"web-new": f"{said}, too few to tell"}
+    assert play.trials.ended() == [f"{said}, too few to tell"]
 
 
 def test_too_few_requests_fail_where_that_was_asked_for():
@@ -68,10 +69,16 @@ def test_too_few_requests_fail_where_that_was_asked_for():
         play.at(160)
 
 
-def test_what_is_told_under_way():
+def test_what_is_told_under_way_and_at_the_end():
     play = Play(trial())
     play.at(110, web=Figures(answers=4, failures=1))
-    assert play.trials.told() == ("web-new (10%): 4 answers, 1 failed (25.0%); web-old: 0 answers, 0 failed (0.0%)")
+    assert play.trials.told() == "10%: 4 answers, 1 failed (25.0%); the old set: 0 answers, 0 failed (0.0%)"
+    both = Play(trial(), trial("api"))
+    both.at(160, web=Figures(answers=50))
+    assert both.trials.told().startswith("web-new: 10%: 50 answers")
+    assert both.trials.ended() == [
+        "web-new: 50 answers, 0 failed (0.0%)", "api-new: only 0 requests in 60 s, too few to tell",
+    ]  # fmt: skip
 
 
 def test_times_around_a_jump_of_the_clock_are_left_out():

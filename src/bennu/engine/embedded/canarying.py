@@ -58,8 +58,14 @@ class Trials:
         lines = []
         for trial in self._trials:
             new, old = self._figures(trial.set), self._figures(trial.old)
-            lines.append(f"{trial.set} ({trial.canary.percent}%): {described(new)}; {trial.old}: {described(old)}")
+            whose = f"{trial.set}: " if len(self._trials) > 1 else ""
+            lines.append(f"{whose}{trial.canary.percent}%: {described(new)}; the old set: {described(old)}")
         return "; ".join(lines)
+
+    def ended(self) -> list[str]:
+        """What each came to."""
+        found = {trial.set: self.notes.get(trial.set) or described(self._figures(trial.set)) for trial in self._trials}
+        return list(found.values()) if len(found) == 1 else [f"{name}: {said}" for name, said in found.items()]
 
     def _judge(self, trial: Trial, *, final: bool) -> None:
         new, old = self._figures(trial.set), self._figures(trial.old)
@@ -73,7 +79,7 @@ class Trials:
         if wanted is not None and answers < wanted:
             raise Failed(f"canary {trial.set}: {said}, and min_requests asks for {wanted}", HINT)
         if answers < LEAST_ANSWERS:
-            self.notes[trial.set] = f"{trial.set}: {said}, too few to tell"
+            self.notes[trial.set] = f"{said}, too few to tell"
 
 
 class Canarying:
@@ -97,9 +103,8 @@ class Canarying:
         except BaseException:
             self._traffic.end_shares(action.project)
             raise
-        told = [trials.notes.get(t.set) or f"{t.set}: {described(measured.figures(t.set))}" for t in served]
         figures = {f"{trial.set} answers": float(measured.figures(trial.set).answers) for trial in served}
-        return Receipt(summary=", ".join([*told, *without]), figures=figures)
+        return Receipt(summary=", ".join([*trials.ended(), *without]), figures=figures)
 
     def _watch(
         self,
