@@ -735,6 +735,13 @@ def volume_with_other_labels(it: DriftWorld) -> Iterator[None]:
 
 @found_as(("volume", "tiny_data"))
 @contextmanager
+def volume_with_other_options(it: DriftWorld) -> Iterator[None]:
+    with it.altered("volumes", "options", "name = 'tiny_data'", lambda _text: '{"type": "tmpfs", "device": "x"}'):
+        yield
+
+
+@found_as(("volume", "tiny_data"))
+@contextmanager
 def volume_gone(it: DriftWorld) -> Iterator[None]:
     path = it.world.settings.volumes / "tiny_data"
     path.rename(path.with_name("elsewhere"))

@@ -95,8 +95,11 @@ def mounts(options: ContainerOptions, given: Mapping[str, str]) -> dict[str, str
         wanted["/"] = _with_access(wanted["/"], readonly=options.readonly, exec_=True)
     for mount in options.mounts:
         if mount.target in wanted:
-            has_programs = mount.exec or mount.type == "bind"
-            wanted[mount.target] = _with_access(wanted[mount.target], readonly=mount.readonly, exec_=has_programs)
+            text = wanted[mount.target]
+            readonly, has_programs = mount.readonly, mount.exec or mount.type == "bind"
+            if mount.type == "volume":  # what its driver's options forbid, no set allows
+                readonly, has_programs = readonly or " read-only" in text, has_programs and " noexec" not in text
+            wanted[mount.target] = _with_access(text, readonly=readonly, exec_=has_programs)
         else:
             wanted[mount.target] = f"a {mount.type}"
     return wanted

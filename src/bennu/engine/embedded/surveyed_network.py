@@ -147,14 +147,22 @@ def volume_facts(volumes: Volumes, known: list[SetRecord]) -> Iterator[Facts]:
             asked = {} if volume.external else {**volume.labels, labels.PROJECT: record.spec.project}
             found = volumes.get(volume.name)
             wanted[volume.name] = {"volume": "recorded", "directory": "there", **_labels(asked)}
+            if not volume.external:
+                wanted[volume.name]["driver options"] = _plain(volume.driver_opts)
             if found is None:
                 have[volume.name] = {}
                 continue
             is_there = {"directory": "there"} if found.path.is_dir() else {}
             mine = {name: text for name, text in _labels(found.labels).items() if name in wanted[volume.name]}
             have[volume.name] = {"volume": "recorded", **is_there, **mine}
+            if not volume.external:
+                have[volume.name]["driver options"] = _plain(found.options)
     for name, facts in wanted.items():
         yield Facts(kind="volume", subject=name, want=facts, have=have[name])
+
+
+def _plain(options: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(options.items())) or "none"
 
 
 def _labels(given: Mapping[str, str]) -> dict[str, str]:

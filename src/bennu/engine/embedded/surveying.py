@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -194,7 +194,8 @@ class Surveying:
     def _looks(self, living: list[_Living], hosts: Mapping[str, str]) -> dict[str, Look]:
         places = {one.container.status.pid: self._containers.place(one.container.record) for one in living}
         interiors = interior.look(places)
-        homes = self._households({pid: cgroups.members(place.cgroup) for pid, place in places.items()})
+        members = {pid: cgroups.members(place.cgroup) for pid, place in places.items()}
+        homes = self._households(members, {one.container.id for one in living})
         amiss = intruders.confirmed({pid: intruders.suspects(home, places[pid].bundle) for pid, home in homes.items()})
         health = self._records.health(one.container.id for one in living)
         found = {}
@@ -227,12 +228,14 @@ class Surveying:
             )
         return found
 
-    def _households(self, members: Mapping[int, Iterable[int]]) -> dict[int, intruders.Household]:
+    def _households(
+        self, members: Mapping[int, Iterable[int]], mine: Collection[str]
+    ) -> dict[int, intruders.Household]:
         everywhere = intruders.everywhere()
         listed = {pid: tuple(pids) for pid, pids in members.items()}
         known = {pid for pids in listed.values() for pid in pids}
-        others = (one for one in self._containers.list(ended=False) if one.status.pid not in listed)
-        known |= {pid for one in others for pid in cgroups.members(self._containers.place(one.record).cgroup)}
+        others = (record for record in self._containers.records.walk() if record.id not in mine)
+        known |= {pid for record in others for pid in cgroups.members(self._containers.place(record).cgroup)}
         return intruders.households(listed, everywhere, known)
 
 
@@ -313,8 +316,8 @@ def _sources(pid: int, one: Container, containers: Containers) -> dict[str, tupl
         if mount.type == "tmpfs" or mount.subpath is not None or mount.source is None:
             continue
         volume = containers.volumes.get(mount.source) if mount.type == "volume" else None
-        if mount.type == "volume" and volume is None:
-            continue  # told of the volume
+        if mount.type == "volume" and (volume is None or volume.options):
+            continue  # that it is gone is told of the volume; a device is mounted for each container by itself
         path = str(volume.path) if volume is not None else mount.source
         with suppress(OSError), directory(f"/proc/{pid}/root") as root:
             fd = open_in_root(root, mount.target, os.O_PATH)
