@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,3 +151,50 @@ def test_a_whole_service_is_made_again(fleet: FleetWorld):
     fleet.assert_whole(web=2)
     assert "no changes" in fleet.succeed("plan").stdout
     assert fleet.bennu("plan", "--detailed-exitcode").returncode == 0
+
+
+def test_history_releases_diff_and_status_tell_the_same_story(fleet: FleetWorld):
+    fleet.write("v2", replicas=2)
+    fleet.apply()
+    good = fleet.history()[-1][0]
+    fleet.write("v3", replicas=2, command='[sh, -c, "echo no such database; exit 3"]')
+    failed = fleet.bennu("apply", "--yes")
+    assert failed.returncode == 1
+    report = failed.stderr.splitlines()
+    for line in (
+        "  | web.1 | no such database",
+        "  step: waiting until ready",
+        f"hint: `bennu history {good + 1}` shows how it went",
+    ):
+        assert line in report, failed.stderr
+    assert any(line.startswith("  untouched: web (web-") for line in report)
+
+    lines = fleet.succeed("history").stdout.splitlines()
+    assert lines[1].split()[0] == str(good + 1)
+    assert "failed, bad" in lines[1]
+    detail = fleet.succeed("history", str(good + 1)).stdout
+    assert "bad: no rollback picks it" in detail
+    assert "waiting until ready" in detail
+    releases = fleet.succeed("releases").stdout.splitlines()
+    assert "bad: replica web.1" in releases[1]
+    assert " active " in releases[2]
+    assert fleet.bennu("rollback", str(good + 1), "--yes").returncode == 1
+
+    difference = fleet.succeed("diff", str(good), str(good + 1)).stdout
+    assert f"From revision {good} to revision {good + 1}:" in difference
+    assert "~ /srv/index.html" in difference
+    fleet.write("v2", replicas=2)
+    assert fleet.succeed("diff").stdout == "Nothing differs between what is active and the Compose file.\n"
+    assert fleet.bennu("diff", "--detailed-exitcode", str(good), str(good + 1)).returncode == 2
+    assert fleet.bennu("diff", "nothing").returncode == 1
+
+    for _ in range(3):
+        fleet.get()
+    seen = json.loads(fleet.succeed("status", "--format", "json").stdout)
+    active = next(one for one in seen["sets"] if one["role"] == "active")
+    assert (seen["well"], seen["revision"]["number"], active["ready"]) == (True, good, 2)
+    assert active["requests"] >= 3
+    watching = fleet.spawn("status", "--watch", "--interval", "100ms", "--format", "json")
+    assert [json.loads(watching.stdout.readline())["project"] for _ in range(2)] == ["tiny", "tiny"]
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(20) == 0
