@@ -6,7 +6,7 @@ ports, capabilities) the members that came and went are told; of all others the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal
 
 import msgspec
@@ -14,6 +14,8 @@ import msgspec
 from bennu.compose.canonical import canonical_json
 from bennu.compose.model import Deploy, Service
 from bennu.compose.struct import Value
+from bennu.digest import short
+from bennu.engine.sets import ReplicaFile
 
 Verdict = Literal["added", "changed", "removed"]
 
@@ -47,6 +49,21 @@ def differences(old: Service, new: Service) -> tuple[FieldChange, ...]:
     """What differs for the replicas. How many there are, their image, their order and proofs are told elsewhere."""
     before, after = (msgspec.json.decode(canonical_json(_what_counts(one))) for one in (old, new))
     return tuple(change for field in sorted(before.keys() | after.keys()) for change in _field(field, before, after))
+
+
+def contents(old: Iterable[ReplicaFile], new: Iterable[ReplicaFile]) -> tuple[FieldChange, ...]:
+    """Configs and secrets whose content differs, by version; which are there and where, ``differences`` says."""
+    before, after = ({(one.is_secret, one.source): one.version for one in files} for files in (old, new))
+    return tuple(
+        FieldChange(
+            field=f"{'secret' if is_secret else 'config'} {source}",
+            verdict="changed",
+            before=short(before[is_secret, source]),
+            after=short(version),
+        )
+        for (is_secret, source), version in sorted(after.items())
+        if before.get((is_secret, source), version) != version
+    )
 
 
 def _what_counts(service: Service) -> Service:

@@ -15,7 +15,7 @@ import msgspec
 
 from bennu.compose.model import Service, Volume
 from bennu.compose.struct import Value
-from bennu.deploy.configuration import differences
+from bennu.deploy.configuration import contents, differences
 from bennu.deploy.data import Data, uses
 from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
@@ -240,19 +240,8 @@ def _reasons(old: SetSpec, new: SetSpec) -> tuple[str, ...]:
     if old.replicas != new.replicas:
         lines.append(f"replicas {old.replicas} -> {new.replicas}")
     lines += [change.line for change in differences(old.service, new.service)]
-    lines += _file_reasons(old, new)
+    lines += [change.line for change in contents(old.files, new.files)]
     return tuple(lines) or ("made again from scratch",)
-
-
-def _file_reasons(old: SetSpec, new: SetSpec) -> list[str]:
-    """Configs and secrets whose content differs; which are there and where is said by the service's own keys."""
-    before = {(file.is_secret, file.source): file.version for file in old.files}
-    lines = []
-    for key, version in sorted({(file.is_secret, file.source): file.version for file in new.files}.items()):
-        if before.get(key, version) != version:
-            what = "secret" if key[0] else "config"
-            lines.append(f"{what} {key[1]} {_short(before[key])} -> {_short(version)}")
-    return lines
 
 
 def _short(digest: Digest) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from bennu.deploy.configuration import differences
+from bennu.deploy.configuration import contents, differences
 from bennu.deploy.plan import Change, Plan
 from bennu.deploy.plan_steps import steps
 from bennu.deploy.plan_text import sign, summary
@@ -50,7 +50,8 @@ def document(plan: Plan, details: Details) -> dict[str, Any]:
 
 def _change(change: Change, details: Details) -> dict[str, Any]:
     inside = details.images.get(change.service)
-    fields = differences(change.old.service, change.new.service) if change.old and change.new else ()
+    old, new = change.old, change.new
+    fields = (*differences(old.service, new.service), *contents(old.files, new.files)) if old and new else ()
     return {
         "service": change.service,
         "action": change.kind,

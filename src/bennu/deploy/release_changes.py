@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bennu.compose.struct import Value
-from bennu.deploy.configuration import FieldChange, differences
+from bennu.deploy.configuration import FieldChange, contents, differences
 from bennu.deploy.image_text import lines as image_lines
 from bennu.deploy.release import Release
 from bennu.digest import Digest, short
@@ -61,7 +61,9 @@ def compare(old: Release, new: Release) -> ReleaseChanges:
 def _services(old: Release, new: Release) -> Iterator[ServiceChange]:
     for name in sorted(old.services.keys() | new.services.keys()):
         before, after = old.services.get(name), new.services.get(name)
-        fields = differences(before.service, after.service) if before and after else ()
+        fields: tuple[FieldChange, ...] = ()
+        if before is not None and after is not None:
+            fields = (*differences(before.service, after.service), *contents(before.files, after.files))
         change = ServiceChange(
             service=name,
             verdict="added" if before is None else "removed" if after is None else "changed",

@@ -11,8 +11,8 @@ from bennu.deploy.history import Revision, RevisionState
 from bennu.deploy.kept import records
 from bennu.deploy.release import Release
 from bennu.deploy.release_changes import compare, document, render
-from bennu.digest import short
-from bennu.engine.sets import Observation
+from bennu.digest import digest_of, short
+from bennu.engine.sets import Observation, ReplicaFile
 from bennu.store.image_changes import FileChanges, ImageChanges
 from tests.unit.deploy.fleets import PROJECT, observation, release, seen, service, shop
 
@@ -46,6 +46,22 @@ def test_two_releases():
     assert "secret" not in given
     assert "hidden" not in given
     assert compare(OLD, OLD).is_empty
+
+
+def test_contents_of_secrets_differ_by_version():
+    def with_secret(text: bytes) -> Release:
+        file = ReplicaFile(
+            source="key", version=digest_of(text), target="/run/secrets/key", is_secret=True
+        )  # fmt: skip
+        return msgspec.structs.replace(
+            OLD, services={**OLD.services, "web": msgspec.structs.replace(OLD.services["web"], files=(file,))}
+        )
+
+    one, two = with_secret(b"1"), with_secret(b"2")
+    assert render(compare(one, two), {}, limit=None) == [
+        "~ web", f"    secret key {short(digest_of(b'1'))} -> {short(digest_of(b'2'))}",
+    ]  # fmt: skip
+    assert compare(one, one).is_empty
 
 
 def revision(number: int, of: Release, state: RevisionState, *, bad: bool = False) -> Revision:
