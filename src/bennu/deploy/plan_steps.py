@@ -50,7 +50,10 @@ def _data(plan: Plan, wave: int) -> Iterator[str]:
             yield f"snapshot volume {one.volume}, {how}, before anything new starts that may write it"
     if data and data.restore and wave == 0:
         stopped = [c.service for c in plan.changes if c.kind in {"replace", "remove"}]
-        yield f"stop {', '.join(stopped)}; the data of {', '.join(data.restore)} change places"
+        yield (
+            f"stop {', '.join(stopped)}, which do not answer from here on; the data of {', '.join(data.restore)} change"
+            " places"
+        )
 
 
 def validated(one: Validation) -> str:
@@ -82,7 +85,7 @@ def _start(plan: Plan, change: Change, seconds: float | None) -> Iterator[str]:
     if change.kind == "repair":
         yield f"{name}: start what is missing of set {new.id}, wait until it is ready"
         return
-    if change.order == "stop-first" and change.old:
+    if change.order == "stop-first" and change.old and not (plan.data and plan.data.restore):
         yield f"{name}: stop set {change.old.id}; {name} does not answer from here on, {gap(seconds)}"
     checks: Sequence[Validation] = () if change.returns else plan.services[name].x_bennu.validate
     if checks:

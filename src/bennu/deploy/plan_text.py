@@ -101,11 +101,20 @@ def _block(plan: Plan, change: Change, details: Details | None, limit: int | Non
         lines += [f"      {reason}" for reason in change.reasons]
     if change.kind == "replace" and change.order == "stop-first":
         seconds = details.gaps.get(change.service) if details else None
-        lines.append("      the sets share a volume that they write: the old one stops before the new one starts,")
-        lines.append(f"      so the service does not answer until the new set is ready, {gap(seconds)}")
-        without = "; no canary" if plan.services[change.service].x_bennu.canary else ""
-        lines.append(f"      what is kept of it is stopped, never warm or frozen{without}")
+        lines += [f"      {line}" for line in _stop_first(plan, change, gap(seconds))]
     return lines
+
+
+def _stop_first(plan: Plan, change: Change, expected: str) -> list[str]:
+    until = f"so the service does not answer until the new set is ready, {expected}"
+    if plan.data is not None and plan.data.restore:
+        return ["data go back: all that changes stops before, so that no code meets the other's data,", until]
+    without = "; no canary" if plan.services[change.service].x_bennu.canary else ""
+    return [
+        "the sets share a volume that they write: the old one stops before the new one starts,",
+        until,
+        f"what is kept of it is stopped, never warm or frozen{without}",
+    ]
 
 
 def _headline(plan: Plan, change: Change) -> str:

@@ -172,6 +172,8 @@ class Rollout:
             going = self._moving("replace", "remove") if self.wave == 0 else []
         old = [c.old.id for c in going if c.old]
         self._yielded.update(old)
+        if self._restores and self.wave == 0:  # what comes back and is still warm has seen other data
+            old += [c.new.id for c in self._moving("create", "replace") if c.new and c.returns]
         return [StopSet(set=name) for name in old]
 
     # data of volumes

@@ -532,6 +532,15 @@ def test_data_go_back_while_everything_that_changes_is_stopped() -> None:
     play.expect("RemoveSnapshots s0").ends(State.DONE)
 
 
+def test_a_warm_set_that_comes_back_begins_anew_where_data_go_back() -> None:
+    only_web = Release(project="shop", services={"db": V1.services["db"], "web": V2.services["web"]})
+    found = observed(*both(V1), only_web.spec("web"), active={"db": V1.spec("db").id, "web": only_web.spec("web").id})
+    play = Play(with_snapshot(planning.make(V1, found, revision=2), restore=True))
+    play.expect("Prepare").expect("RestoreVolumes stage").expect("StopSet old web", "StopSet new web")
+    play.expect("RestoreVolumes swap").expect("StartSet new web").expect("AwaitReady new web")
+    play.expect("Activate new web").expect("RemoveSnapshots s0").ends(State.DONE)
+
+
 def test_data_that_went_back_come_again_before_the_old_code_does() -> None:
     play = Play(with_snapshot(planning.make(V2, observed(*both(V1)), revision=1), restore=True))
     play.expect("Prepare").expect("RestoreVolumes stage").expect("StopSet old db", "StopSet old web")
