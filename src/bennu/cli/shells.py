@@ -256,7 +256,9 @@ def _queries(verbs: Verbs) -> dict[str, str]:
 
 
 def _named(verbs: Verbs) -> list[tuple[tuple[str, ...], Command]]:
-    return [((command.name, *aliases), command) for aliases, command in verbs if not command.hidden]
+    """Each verb with its names, those of three words left out: each has one of two, which is what is offered."""
+    shown = [(command, [command.name, *aliases]) for aliases, command in verbs if not command.hidden]
+    return [(tuple(name for name in names if name.count(" ") < 2), command) for command, names in shown]
 
 
 def _first_words(verbs: Verbs) -> list[str]:

@@ -93,8 +93,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("volume prune", "Remove volumes that nothing uses"),
         Row("volume backup", "Write what a volume holds to a file"),
         Row("volume restore", "Put back what a volume held"),
-        Row("volume snapshot ls", "List the snapshots of volumes", ("volume snapshot list",)),
-        Row("volume snapshot rm", "Remove snapshots of volumes", ("volume snapshot remove",)),
+        Row("volume snapshots", "List the snapshots of volumes", ("volume snapshot ls", "volume snapshot")),
+        Row("volume snapshot-rm", "Remove snapshots of volumes", ("volume snapshot rm",)),
     ),
     "Host": (
         Row("agent run", "Tend the fleet: health checks, restarts, kept sets"),

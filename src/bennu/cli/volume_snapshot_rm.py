@@ -1,4 +1,4 @@
-"""``bennu volume snapshot rm``: snapshots that nobody wants to go back to."""
+"""``bennu volume snapshot-rm``: snapshots that nobody wants to go back to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from bennu.cli.context import Context
 from bennu.cli.several import each
 
 COMMAND = Command(
-    "volume snapshot rm",
+    "volume snapshot-rm",
     "Remove snapshots of volumes",
-    (YES, operand("SNAPSHOT", dest="snapshots", help="Ids, as `volume snapshot ls` shows them", repeatable=True)),
+    (YES, operand("SNAPSHOT", dest="snapshots", help="Ids, as `volume snapshots` shows them", repeatable=True)),
     description="A rollback with data to the revision that a snapshot belongs to is not possible any more.",
 )
 

@@ -187,6 +187,6 @@ def to_restore(
         there = sorted({f"{one.volume} of revision {one.revision}" for one in snapshots})
         raise NotFound(
             f"revision {target.number} of project {project!r} has no snapshot of {', '.join(missing)} to go back to",
-            f"there are: {', '.join(there)}" if there else "there is no snapshot at all: `bennu volume snapshot ls`",
+            f"there are: {', '.join(there)}" if there else "there is no snapshot at all: `bennu volume snapshots`",
         )
     return found

@@ -236,7 +236,7 @@ class VolumeSnapshots:
         """A snapshot by its id. ``NotFound``."""
         row = self._database.one("SELECT * FROM volume_snapshots WHERE id = ?", (identity,))
         if row is None:
-            raise NotFound(f"snapshot {identity!r} does not exist", "`bennu volume snapshot ls` lists them")
+            raise NotFound(f"snapshot {identity!r} does not exist", "`bennu volume snapshots` lists them")
         return _snapshot(row)
 
     def is_known(self, identity: str) -> bool:

@@ -1,4 +1,4 @@
-"""``bennu volume snapshot ls``: the snapshots of volumes, with the revisions whose data they hold."""
+"""``bennu volume snapshots``: the snapshots of volumes, with the revisions whose data they hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bennu.engine.snapshots import VolumeSnapshot
 
 COMMAND = Command(
-    "volume snapshot ls",
+    "volume snapshots",
     "List the snapshots of volumes",
     (PROJECT_NAME, FORMAT, switch("-q", "--quiet", help="Only the ids")),
     description=(
