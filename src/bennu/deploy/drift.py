@@ -179,4 +179,4 @@ def span(seconds: float) -> str:
         if seconds >= 2 * size or (seconds >= size and noun == "minute"):
             count = int(seconds // size)
             return f"{count} {noun}s" if count != 1 else f"1 {noun}"
-    return f"{int(seconds)} seconds"
+    return "1 second" if int(seconds) == 1 else f"{int(seconds)} seconds"

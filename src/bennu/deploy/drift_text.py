@@ -143,6 +143,8 @@ def _sign(drift: Drift) -> str:
 
 def _when(drift: Drift, now: float) -> str:
     if drift.since is not None and drift.since > 0:
+        if now - drift.since < 1:
+            return "  (just now)"
         return f"  (for {span(max(0.0, now - drift.since))})"
     if drift.first_seen is not None and now - drift.first_seen >= 1:
         return f"  (seen {span(now - drift.first_seen)} ago)"

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -65,8 +66,7 @@ def _path(place: Place) -> Path:
 
 def look(places: Mapping[int, Place]) -> dict[int, Interior]:
     """What containers are like now, by the pids of their first processes. One that has ended meanwhile is left out."""
-    known: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
-    inside = visiting(places, lambda _pid: _in_namespaces(known))
+    inside = visiting(places, lambda _pid: _in_namespaces())
     found = {}
     for pid, groups in inside.items():
         task = tasks.look(pid)
@@ -87,19 +87,22 @@ def look(places: Mapping[int, Place]) -> dict[int, Interior]:
     return found
 
 
-def _in_namespaces(known: dict[tuple[str, ...], tuple[tuple[str, str], ...]]) -> Groups:
-    """``known``: the names of the kernel's settings by the interfaces that there are; filled here."""
+@cache
+def _settings(interfaces: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The names of the kernel's settings in the calling thread's namespaces, which are alike where these are."""
+    del interfaces
+    return sysctls.names(sysctls.INSIDE)
+
+
+def _in_namespaces() -> Groups:
     links = network_state.links()
     interfaces = links.texts
-    key = tuple(sorted(interfaces))
-    if key not in known:
-        known[key] = sysctls.names(sysctls.INSIDE)
     return {
         "interface": interfaces,
         "address": network_state.addresses(links),
         "route": network_state.routes(links),
         "firewall": network_state.firewall(),
-        "sysctl": sysctls.read_all(known[key]),
+        "sysctl": sysctls.read_all(_settings(tuple(sorted(interfaces)))),
         "hostname": {"hostname": network_state.host_name()},
     }
 

@@ -23,7 +23,7 @@ from bennu.host.mounts import Overlay, attach
 from bennu.runtime import conmon, etc_files, interior, oci_runtime, resolve, seccomp, users
 from bennu.runtime.mount_points import point
 from bennu.runtime.oci_runtime import OciRuntime
-from bennu.runtime.options import SHARED_NETWORK
+from bennu.runtime.options import SET, SHARED_NETWORK
 from bennu.runtime.places import Place
 from bennu.runtime.records import Record
 from bennu.runtime.spec import MountPoint, Process, Sandbox, oci_spec
@@ -133,7 +133,8 @@ class _Start(msgspec.Struct, frozen=True):
         self._mount()
         self._write_bundle()
         pid = conmon.spawn(self._monitor(), self.place.conmon_cgroup)
-        interior.take(self.place, pid)
+        if SET in self.record.labels:  # what nobody looks at later need not be kept
+            interior.take(self.place, pid)
         if self.before_start is not None:
             self.before_start(self.place)
         restarts = 0 if self.before is None else self.before.restarts + 1
