@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from bennu.deploy.drills import Drills
     from bennu.deploy.errands import Chore
     from bennu.deploy.history import History
+    from bennu.deploy.hold_chore import HoldChore
+    from bennu.deploy.hold_keeper import HoldKeeper
     from bennu.deploy.images import MakeImages, Wanted
     from bennu.deploy.news import Detail, News
     from bennu.deploy.outbox import Outbox
@@ -412,6 +414,7 @@ class Fleet(Runtime):
             Upkeep(self.engine, self.history, self.drills, begin_by(self.settings)),
             Tidies(self.history, self.tidying, say),
             self._drift_watch(say),
+            self._hold_chore(say),
         ]
 
     @cached_property
@@ -441,6 +444,19 @@ class Fleet(Runtime):
         import os
 
         return {**os.environ, "BENNU_ROOT": str(self.settings.root)}
+
+    @cached_property
+    def hold_keeper(self) -> HoldKeeper:
+        """What begins, renews and ends holds; its ``holds`` are the records."""
+        from bennu.deploy.hold_keeper import HoldKeeper
+        from bennu.deploy.holds import Holds
+
+        return HoldKeeper(self.engine, Holds(self.database))
+
+    def _hold_chore(self, say: Callable[[str], None]) -> HoldChore:
+        from bennu.deploy.hold_chore import HoldChore
+
+        return HoldChore(self.hold_keeper, self.deployer, say, self.notify)
 
     def notify(
         self, project: str, event: HookEvent, *, reason: str, key: object, services: tuple[str, ...] = (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from bennu.cli.command import PROJECT, YES, Arguments, Command, switch
 from bennu.cli.context import Context
@@ -39,10 +40,13 @@ def run(args: Arguments, context: Context) -> int:
                 context.say(f"Project {name} is not running.")
                 return 0
             data = ", its volumes and their data" if args.volumes else ""
-            context.confirm(f"Stop and remove project {name}{data}?", yes=args.yes)
+            held = [hold.name for hold in fleet.hold_keeper.holds.living(name)]
+            more = f", {', '.join(held)} included, which {'is' if len(held) == 1 else 'are'} held" if held else ""
+            context.confirm(f"Stop and remove project {name}{data}{more}?", yes=args.yes)
             action = RemoveProject(project=name, volumes=args.volumes)
             receipt = fleet.engine.execute(action, lambda line: reporter.progress(action, line), threading.Event())
             fleet.history.end(name)
+            fleet.hold_keeper.holds.end_all(name, "the project was taken down", time.time())
             reporter.say(f"Project {name}: {receipt.summary}.")
         poke(context.settings)
     return 0

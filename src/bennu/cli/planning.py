@@ -181,6 +181,14 @@ def show_plan(fleet: Fleet, plan: Plan, context: Context, *, full: bool = False,
 
     for line in render(plan, gather(plan, fleet.images if inside else None, fleet.history), full=full):
         context.print(line)
+    holds = fleet.hold_keeper.holds.living(plan.project)
+    if holds:
+        from bennu.deploy.hold import plan_lines
+        from bennu.deploy.hold_keeper import this_moment
+
+        context.print()
+        for line in plan_lines(holds, this_moment()):
+            context.print(line)
     context.stdout.flush()
 
 

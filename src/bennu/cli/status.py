@@ -53,11 +53,13 @@ def run(args: Arguments, context: Context) -> int:
 
 def look(fleet: Fleet, project: str, context: Context) -> Overview:
     """All that there is to see of a project now."""
+    from bennu.deploy import hold
     from bennu.deploy.agent import running
+    from bennu.deploy.hold_keeper import this_moment
     from bennu.deploy.overview import Overview
     from bennu.deploy.upkeep import outlook
 
-    now = time.time()
+    now, moment = time.time(), this_moment()
     observation = fleet.engine.observe(project)
     rolling = fleet.history.rolling(project)
     return Overview(
@@ -69,6 +71,7 @@ def look(fleet: Fleet, project: str, context: Context) -> Overview:
         outlook=outlook(fleet.history, fleet.drills, observation, now),
         drift=fleet.drifts.records.last(project),
         unheard=sum(call.problem is not None for call in fleet.outbox.calls(project)),
+        leases=tuple(hold.seen(one, moment) for one in fleet.hold_keeper.holds.living(project)),
     )
 
 

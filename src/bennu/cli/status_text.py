@@ -11,6 +11,7 @@ from itertools import groupby
 
 from bennu.cli.human import age, duration
 from bennu.cli.output import printable, truncated, width
+from bennu.deploy.hold import spell
 from bennu.deploy.overview import Overview
 from bennu.digest import short
 from bennu.engine.sets import ReplicaObservation, SetObservation
@@ -149,7 +150,11 @@ def _state(seen: Overview, replica: ReplicaObservation) -> str:
 def _foot(seen: Overview) -> Iterator[str]:
     words = {"in": "in the traffic", "leaving": "about to leave the traffic", "out": "out of the traffic"}
     for hold in seen.observation.holds:
-        yield f"Held:      {hold.name}, {words.get(hold.traffic, hold.traffic)}"
+        lease = seen.lease(hold.name)
+        line = f"Held:      {hold.name}, {words.get(hold.traffic, hold.traffic)}"
+        yield (
+            line if lease is None else f"{line}, for {spell(lease.left_seconds)} more: {lease.reason} ({lease.author})"
+        )
     if seen.drift is not None and seen.observation.sets:
         found = len(seen.drift.own)
         looked = f"{age(seen.now - seen.drift.taken)} ago"

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from bennu.compose.struct import Value
 from bennu.deploy.drift_records import Look
 from bennu.deploy.history import Revision
+from bennu.deploy.hold import Lease
 from bennu.deploy.upkeep import Outlook
 from bennu.engine.sets import Observation, ReplicaObservation, SetObservation
 
@@ -31,6 +32,8 @@ class Overview(Value, frozen=True, kw_only=True, omit_defaults=True):
     """The last look for drift, None where nobody has looked yet."""
     unheard: int = 0
     """Calls of hooks that did not go through."""
+    leases: tuple[Lease, ...] = ()
+    """Until when replicas are held, and why."""
 
     @property
     def is_well(self) -> bool:
@@ -65,6 +68,10 @@ class Overview(Value, frozen=True, kw_only=True, omit_defaults=True):
             )
         )  # fmt: skip
 
+    def lease(self, replica: str) -> Lease | None:
+        """The lease of a held replica; None where nobody has one, as of one that is being begun."""
+        return next((one for one in self.leases if one.replica == replica), None)
+
     def age_seconds(self, found: SetObservation) -> float:
         """The age of its oldest replica."""
         return max(0.0, self.now - min((replica.created for replica in found.replicas), default=self.now))
@@ -92,7 +99,13 @@ def document(seen: Overview) -> dict[str, Any]:
             for replica in found.replicas
         ],
         "holds": [
-            {"replica": hold.name, "traffic": hold.traffic, "in_set": hold.in_set, "set": hold.replica.set}
+            {
+                "replica": hold.name,
+                "traffic": hold.traffic,
+                "in_set": hold.in_set,
+                "set": hold.replica.set,
+                **_lease(seen.lease(hold.name)),
+            }
             for hold in observation.holds
         ],
         "next_reprovision": None if due is None else {"service": due.service, "set": due.set, "at": due.at},
@@ -116,6 +129,16 @@ def _revision(revision: Revision) -> dict[str, Any]:
         "author": revision.author,
         "started": revision.started,
         "finished": revision.finished,
+    }
+
+
+def _lease(lease: Lease | None) -> dict[str, Any]:
+    return {
+        "until": None if lease is None else lease.until,
+        "left_seconds": None if lease is None else lease.left_seconds,
+        "reason": None if lease is None else lease.reason,
+        "author": None if lease is None else lease.author,
+        "renewals": None if lease is None else lease.renewals,
     }
 
 

@@ -42,7 +42,8 @@ class HeldFiles(NamedTuple):
     """Where a held replica's files are on this host. ``upper``: what it has over ``lower``, in overlayfs's form.
 
     ``covered``: absolute paths inside it where something else is mounted; what is there in ``upper`` are places for
-    mounts. ``image`` names the image that ``lower`` is, by its manifest's digest where it has one, and by its name.
+    mounts. ``image`` names the image that ``lower`` is, by its manifest's digest where it has one, and by its name;
+    ``user`` is what it runs as.
     """
 
     upper: Path
@@ -50,6 +51,7 @@ class HeldFiles(NamedTuple):
     covered: frozenset[str]
     image: str | None
     image_name: str
+    user: str = ""
 
 
 Report = Callable[[str], None]

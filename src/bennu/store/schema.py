@@ -425,6 +425,32 @@ CREATE TABLE commits (              -- deploy.commits: what became of commits th
 ) STRICT;
 """
 
+_HOLDS: Final = """
+CREATE TABLE holds (                -- deploy.holds
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    project TEXT NOT NULL,
+    service TEXT NOT NULL,
+    position INTEGER NOT NULL,      -- which replica of the service
+    body TEXT NOT NULL,             -- JSON: deploy.hold.Hold
+    ended REAL                      -- NULL while it lives
+) STRICT;
+CREATE UNIQUE INDEX living_holds ON holds (project, service, position) WHERE ended IS NULL;
+CREATE TABLE hold_journal (         -- deploy.holds: what drifted, one row for each thing
+    hold INTEGER NOT NULL REFERENCES holds (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    what TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    first REAL NOT NULL,
+    last REAL NOT NULL,
+    count INTEGER NOT NULL,
+    UNIQUE (hold, kind, what)
+) STRICT;
+CREATE TABLE hold_looks (           -- deploy.holds: what the last look found
+    hold INTEGER PRIMARY KEY REFERENCES holds (id) ON DELETE CASCADE,
+    body BLOB NOT NULL              -- compressed JSON
+) STRICT;
+"""
+
 MIGRATIONS: Final[tuple[str, ...]] = (
     _STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,
     _STOPPED_SETS,
@@ -438,4 +464,5 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _DRIFT,
     _VOLUMES,
     _COMMITS,
+    _HOLDS,
 )

@@ -13,6 +13,7 @@ from bennu.deploy.drift import Unexpected
 from bennu.deploy.drift_records import Look
 from bennu.deploy.drills import Drill
 from bennu.deploy.history import Revision
+from bennu.deploy.hold import Lease
 from bennu.deploy.overview import Overview, document
 from bennu.deploy.reprovision import Due
 from bennu.deploy.upkeep import Outlook
@@ -112,11 +113,14 @@ def test_what_is_under_way_and_what_comes_next():
         drifts=(Unexpected(kind="process", subject="web.1", field="pid", have="sh"),
                 Unexpected(kind="process", subject="web.2", field="pid", have="sh", held=True)),
     )  # fmt: skip
-    lines = text(found, revision=REVISION, rolling=rolling, outlook=outlook, drift=drift).splitlines()
+    lease = Lease(
+        replica="web.2", until=NOW + 26 * HOUR, left_seconds=26 * HOUR, reason="leaks", author="ann@host", renewals=0
+    )
+    lines = text(found, revision=REVISION, rolling=rolling, outlook=outlook, drift=drift, leases=(lease,)).splitlines()
     assert lines[2].startswith("Rolling:   revision 8 (apply) by ann@host")
     assert any("canary 10%" in line for line in lines)
     assert lines[-5:] == [
-        "Held:      web.2, out of the traffic",
+        "Held:      web.2, out of the traffic, for 1d 2h more: leaks (ann@host)",
         "Drift:     1 found 1m ago: `bennu drift`",
         "Next:      web is made again from scratch in 26h",
         "Proven:    rebuildable from scratch 2d ago",

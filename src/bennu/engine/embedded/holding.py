@@ -178,6 +178,7 @@ class Holding:
             covered=frozenset({*covered, working_directory(record.config, record.options)}),
             image=record.manifest,
             image_name=record.image_name,
+            user=record.config.user,
         )
 
     def processes(self, project: str, service: str, index: int) -> tuple[HeldProcess, ...]:
@@ -229,7 +230,7 @@ class Holding:
             self._containers.revise(record.id, msgspec.structs.replace(record.options, labels=given), name)
 
     def _replace(self, spec: SetSpec) -> None:
-        with self._replicas.on_duty(spec.project):
+        with self._replicas.changing_duties(spec.project):  # the agent misses it too, and must not make it at once
             record = self._records.sets(spec.project).get(spec.id)
             active = self._records.active(spec.project).get(spec.service.name)
             if record is not None and not record.stopped and active == spec.id:

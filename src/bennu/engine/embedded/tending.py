@@ -216,6 +216,9 @@ class Tending:
                 if replica.state == "running":
                     self._replicas.renew(found.spec, replica)
                     return f"{replica.name} was sick ({replica.problem}) and begins anew"
+                current = self._replicas.containers.inspect(replica.container)
+                if current.status.is_alive or labels.SET not in current.record.labels:
+                    return ""  # somebody was just about to start it, or holds it
                 self._replicas.revive(found.spec, replica)
             except BennuError as error:
                 return error.message if replica.name in error.message else f"{replica.name}: {error.message}"
@@ -227,7 +230,7 @@ class Tending:
             if not self._is_wanted(found):
                 return ""
             made = self._replicas.complete(found.spec)
-        return f"set {found.id} had lost replicas: {made} made again"
+        return f"set {found.id} had lost replicas: {made} made again" if made else ""
 
     def _is_held(self, replica: ReplicaObservation) -> bool:
         """Somebody holds it since it was looked at: it is not to be replaced any more."""
