@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from bennu.compose.model import Project
     from bennu.deploy.apply import Deployer
     from bennu.deploy.commits import Commits
-    from bennu.deploy.drift_looks import Drifts, DriftWatch
-    from bennu.deploy.drift_records import Look
+    from bennu.deploy.drift_looks import Drifts
     from bennu.deploy.drills import Drills
     from bennu.deploy.errands import Chore
     from bennu.deploy.history import History
-    from bennu.deploy.hold_chore import HoldChore
     from bennu.deploy.hold_keeper import HoldKeeper
     from bennu.deploy.images import MakeImages, Wanted
     from bennu.deploy.news import Detail, News
@@ -406,15 +404,17 @@ class Fleet(Runtime):
 
     def chores(self, say: Callable[[str], None]) -> list[Chore]:
         """What the agent does besides tending."""
+        from bennu.deploy.drift_looks import DriftWatch, telling
         from bennu.deploy.errands import Deliveries, Tidies
+        from bennu.deploy.hold_chore import HoldChore
         from bennu.deploy.upkeep import Upkeep, begin_by
 
         return [
             Deliveries(self.outbox, self.hook_environ(), say),
             Upkeep(self.engine, self.history, self.drills, begin_by(self.settings)),
             Tidies(self.history, self.tidying, say),
-            self._drift_watch(say),
-            self._hold_chore(say),
+            DriftWatch(self.drifts, self.history, say, telling(say, self.notify)),
+            HoldChore(self.hold_keeper, self.deployer, say, self.notify),
         ]
 
     @cached_property
@@ -426,18 +426,6 @@ class Fleet(Runtime):
 
         records = DriftRecords(self.database)
         return Drifts(self.engine, self.history, records, lambda: agent.running(self.settings) is not None)
-
-    def _drift_watch(self, say: Callable[[str], None]) -> DriftWatch:
-        """The agent's looks; what they find is told to hooks."""
-        from bennu.deploy.drift_looks import DriftWatch
-        from bennu.deploy.drift_news import told
-
-        def found(whole: Look, news: Look) -> None:
-            event = told(whole, news)
-            say(f"{whole.project}: {event.reason}")
-            self.notify(whole.project, "drift_found", reason=event.reason, key=event.key, detail=event.detail)
-
-        return DriftWatch(self.drifts, self.history, say, found)
 
     def hook_environ(self) -> dict[str, str]:
         """What commands of hooks get, besides the event."""
@@ -452,11 +440,6 @@ class Fleet(Runtime):
         from bennu.deploy.holds import Holds
 
         return HoldKeeper(self.engine, Holds(self.database))
-
-    def _hold_chore(self, say: Callable[[str], None]) -> HoldChore:
-        from bennu.deploy.hold_chore import HoldChore
-
-        return HoldChore(self.hold_keeper, self.deployer, say, self.notify)
 
     def notify(
         self, project: str, event: HookEvent, *, reason: str, key: object, services: tuple[str, ...] = (),

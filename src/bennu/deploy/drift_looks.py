@@ -12,9 +12,11 @@ from typing import Final
 
 from bennu.deploy import drift
 from bennu.deploy.drift import Baseline, Record
+from bennu.deploy.drift_news import told
 from bennu.deploy.drift_records import DriftRecords, Look
 from bennu.deploy.errands import Errand
 from bennu.deploy.history import History
+from bennu.deploy.news import NotifyHooks
 from bennu.engine.base import Engine
 from bennu.engine.survey import Survey
 from bennu.errors import Conflict
@@ -78,6 +80,17 @@ def _baseline(survey: Survey) -> Baseline:
 
 Found = Callable[[Look, Look], None]
 """Told of a look of the agent's that found something new: all of it, and the news."""
+
+
+def telling(say: Callable[[str], None], notify: NotifyHooks) -> Found:
+    """What tells the log and the hooks of what the agent has found."""
+
+    def found(whole: Look, news: Look) -> None:
+        event = told(whole, news)
+        say(f"{whole.project}: {event.reason}")
+        notify(whole.project, "drift_found", reason=event.reason, key=event.key, detail=event.detail)
+
+    return found
 
 
 class DriftWatch:

@@ -6,14 +6,13 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
-from bennu.compose.extension import HookEvent
 from bennu.deploy.apply import Deployer
 from bennu.deploy.errands import LATER_SECONDS, Errand
 from bennu.deploy.hold import Hold, Step
 from bennu.deploy.hold_keeper import HoldKeeper
-from bennu.deploy.news import Detail
+from bennu.deploy.news import Detail, NotifyHooks
 from bennu.deploy.states import Command, State
 from bennu.engine.actions import Receipt
 from bennu.errors import BennuError
@@ -24,15 +23,6 @@ LOOK_SHARE: Final = 50.0
 """So many times as long as a look took is waited until the next: it never costs more than a fiftieth of a core."""
 AGAIN_SECONDS: Final = 30.0
 """After something that failed."""
-
-
-class NotifyHooks(Protocol):
-    """Owes an event to a project's hooks: ``news.notify``."""
-
-    def __call__(
-        self, project: str, event: HookEvent, *, reason: str, key: object, services: tuple[str, ...], detail: Detail
-    ) -> int:
-        """How many hooks there are."""
 
 
 class _Says:
