@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Protocol
 
 from bennu.compose.extension import HookEvent, Hooks
 from bennu.deploy import hooks as telling
@@ -27,6 +28,16 @@ from bennu.errors import BennuError, Failed
 
 Say = Callable[[str], None]
 Detail = Mapping[str, str | int | float | bool | list[str] | None]
+
+
+class NotifyHooks(Protocol):
+    """``notify`` of one root, for what the agent finds."""
+
+    def __call__(
+        self, project: str, event: HookEvent, *, reason: str, key: object, services: tuple[str, ...] = (),
+        detail: Detail | None = None,
+    ) -> int:  # fmt: skip
+        """How many hooks there are for it."""
 
 
 class News:
