@@ -1,4 +1,4 @@
-"""Configs and secrets in a real fleet: in the replicas as asked, new with a new set, back with a rollback."""
+"""Configs, secrets and what surrounds a replica, in a real fleet: new with a new set, back with a rollback."""
 
 from __future__ import annotations
 
@@ -67,3 +67,26 @@ def test_a_secret_that_is_not_there_is_said_at_its_line(fleet):
     assert done.returncode == 1
     assert "compose.yaml:" in done.stderr
     assert "secrets.password: file" in done.stderr
+
+
+AROUND = """\
+    dns: 9.9.9.9
+    dns_search: example.com
+    dns_opt: [use-vc]
+    sysctls: {net.core.somaxconn: 77}
+    oom_score_adj: 123
+    group_add: ["26"]
+    cpu_shares: 512
+    links: ["other:another"]
+"""
+OTHER = "  other: {image: web:v1, command: [sleep, '1000']}\n"
+LOOK = "cat /etc/resolv.conf /proc/sys/net/core/somaxconn /proc/1/oom_score_adj; id -G; grep another /etc/hosts"
+
+
+def test_what_surrounds_a_replica(fleet):
+    fleet.write("v1", replicas=1, web=AROUND, extra=OTHER)
+    fleet.apply()
+    lines = fleet.succeed("exec", "web.1", "sh", "-c", LOOK).stdout.splitlines()
+    assert lines[:5] == ["nameserver 9.9.9.9", "search example.com", "options use-vc", "77", "123"]
+    assert "26" in lines[5].split()
+    assert lines[6].endswith("another")

@@ -106,11 +106,12 @@ def _names(item: Field, source: str) -> bool:
 
 def _dependency(field: Field, name: str) -> Field:
     """Where a service says that it depends on ``name``."""
-    depends = field.get("depends_on")
-    assert depends is not None
-    if depends.is_mapping:
+    depends, links = field.get("depends_on"), field.get("links")
+    if depends is not None and depends.is_mapping and depends.raw(name) is not None:
         return depends.raw(name) or depends
-    return next((item for item in depends.items() if item.text() == name), depends)
+    lists = [each for each in (depends, links) if each is not None and each.is_list]
+    items = (item for each in lists for item in each.items() if (item.text() or "").partition(":")[0] == name)
+    return next(items, depends or links or field)
 
 
 def _check_dependencies(

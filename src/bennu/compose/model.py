@@ -12,6 +12,7 @@ import posixpath
 from typing import Any, Final, Literal
 
 from bennu.compose.attachments import Attachment, FileMount, FileSource, Network
+from bennu.compose.confinement import Confinement
 from bennu.compose.extension import XBennu, XBennuProject
 from bennu.compose.struct import Value
 
@@ -221,6 +222,9 @@ class Service(Value, frozen=True, kw_only=True, omit_defaults=True):
     """By the networks' keys; empty: the default one alone."""
     configs: tuple[FileMount, ...] = ()
     secrets: tuple[FileMount, ...] = ()
+    links: dict[str, str] = {}
+    """Further names of services in this one's replicas: name -> service."""
+    confinement: Confinement = Confinement()
     other: dict[str, Any] = {}
     """Keys that are understood and not carried out, as they stand: see ``Project.unserved``."""
     x_bennu: XBennu = XBennu()

@@ -14,6 +14,7 @@ import yaml as pyyaml
 
 from bennu.compose.attachments import FileMount, FileSource, Network
 from bennu.compose.canonical import plain
+from bennu.compose.confining import rendered
 from bennu.compose.extension import (
     Canary,
     Given,
@@ -97,6 +98,8 @@ def _service(service: Service) -> dict[str, Any]:
         "ulimits": plain(service.ulimits) or None,
         "shm_size": str(shm) if shm is not None else None,
         "profiles": list(service.profiles) or None,
+        "links": [f"{target}:{name}" for name, target in service.links.items()] or None,
+        **rendered(service.confinement),
         "networks": _attachments(service),
         "configs": [_file_mount(mount) for mount in service.configs] or None,
         "secrets": [_file_mount(mount) for mount in service.secrets] or None,

@@ -67,32 +67,32 @@ PROJECT: Final = _section(
 )
 
 SERVICE: Final = _section(
-    "build cap_add cap_drop command configs container_name cpus depends_on deploy entrypoint env_file environment "
-    "expose extends extra_hosts healthcheck hostname image init label_file labels mem_limit networks pids_limit ports "
-    "profiles pull_policy read_only restart scale secrets shm_size stop_grace_period stop_signal tmpfs ulimits user "
-    "volumes working_dir x-bennu",
+    "build cap_add cap_drop command configs container_name cpu_shares cpus cpuset depends_on deploy dns dns_opt "
+    "dns_search entrypoint env_file environment expose extends extra_hosts group_add healthcheck hostname image init "
+    "label_file labels links mem_limit mem_reservation memswap_limit networks oom_score_adj pids_limit ports profiles "
+    "pull_policy read_only restart scale secrets security_opt shm_size stop_grace_period stop_signal sysctls tmpfs "
+    "ulimits user volumes working_dir x-bennu",
     stated={
-        "annotations sysctls": "pairs",
+        "annotations": "pairs",
         "blkio_config credential_spec provider storage_opt": "mapping",
-        "cgroup cgroup_parent cpuset domainname ipc isolation mac_address network_mode pid platform runtime "
-        "userns_mode uts mem_reservation memswap_limit": "text",
-        "cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares": "text",
-        "mem_swappiness oom_score_adj": "whole",
-        "device_cgroup_rules dns_opt external_links group_add links security_opt volumes_from": "list",
+        "cgroup cgroup_parent domainname ipc isolation mac_address network_mode pid platform runtime "
+        "userns_mode uts": "text",
+        "cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime": "text",
+        "mem_swappiness": "whole",
+        "device_cgroup_rules external_links volumes_from": "list",
         "devices": "list|mappings",
-        "dns dns_search": "texts",
         "gpus": "text|mappings",
         "models": "list|mapping",
         "oom_kill_disable privileged use_api_socket": "flag",
         "post_start pre_start pre_stop": "mappings",
     },
     reasons={
-        "privileged userns_mode security_opt": _FIXED_BY_BENNU,
+        "privileged userns_mode": _FIXED_BY_BENNU,
         "credential_spec isolation cpu_count cpu_percent": "is not supported: it is for Windows only",
         "runtime": "is not supported: bennu chooses the runtime by a probe",
         "platform": "is not supported: images are of the host's platform",
         "use_api_socket": "is not supported: there is no daemon and so no API socket",
-        "external_links links": "is not supported: services of a project reach each other by their names",
+        "external_links": "is not supported: services of a project reach each other by their names",
         "provider models gpus": "is not supported: there is nothing on this host to provide it",
     },
     warned={

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 from bennu.compose import schema, values
 from bennu.compose.attaching import read_attachments, read_file_mounts
+from bennu.compose.confining import check_security, read_confinement
 from bennu.compose.environment import read_environment, read_labels
 from bennu.compose.expectations import read_quiesce, read_validations
 from bennu.compose.extension import XBennu
@@ -60,6 +61,7 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
     """The service; what is wrong with it is reported, and the rest read."""
     schema.check(field, schema.SERVICE, "a service")
     extension = _x_bennu(field.get("x-bennu"), around.base)
+    check_security(field.get("security_opt"))
     image, shm, grace = field.get("image"), field.get("shm_size"), field.get("stop_grace_period")
     return Service(
         name=name,
@@ -74,7 +76,7 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
         expose=read_expose(field.get("expose")),
         mounts=read_mounts(field.get("volumes"), field.get("tmpfs"), around.base, executable=extension.exec),
         healthcheck=read_healthcheck(field.get("healthcheck")),
-        depends_on=_depends_on(field.get("depends_on")),
+        depends_on=_depends_on(field.get("depends_on"), field.get("links")),
         deploy=read_deploy(field),
         restart=read_restart(field),
         user=_filled(field, "user"),
@@ -94,6 +96,8 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
         networks=read_attachments(field.get("networks")),
         configs=read_file_mounts(field.get("configs"), "config"),
         secrets=read_file_mounts(field.get("secrets"), "secret"),
+        links=_links(field.get("links")),
+        confinement=read_confinement(field),
         other=schema.stated(field, schema.SERVICE),
         x_bennu=extension,
         extensions=read_extensions(field),
@@ -181,12 +185,20 @@ def _command(field: Field | None) -> tuple[str, ...] | None:
     return field.strings() if field.is_list else field.read(values.words)
 
 
-def _depends_on(field: Field | None) -> dict[str, DependsOn]:
+def _links(field: Field | None) -> dict[str, str]:
+    """``SERVICE:NAME``; a service by its own name is there anyway."""
+    pairs = (text.partition(":") for text in (field.strings() if field else ()))
+    return {name: service for service, _, name in pairs if name and name != service}
+
+
+def _depends_on(field: Field | None, links: Field | None) -> dict[str, DependsOn]:
+    """What is said, and what is linked to, which has to be there first."""
+    linked = {text.partition(":")[0]: DependsOn() for text in (links.strings() if links else ())}
     if field is None:
-        return {}
+        return linked
     if not field.is_mapping:
-        return {name: DependsOn() for name in field.strings()}
-    found: dict[str, DependsOn] = {}
+        return {**linked, **{name: DependsOn() for name in field.strings()}}
+    found = linked
     for name, value in field.entries():
         if value.is_null or not schema.check(value, schema.DEPENDENCY, "'depends_on'"):
             found[name] = DependsOn()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bennu.runtime.spec import MountPoint
 
@@ -37,6 +37,24 @@ def hosts_text(hostname: str, address: str | None, extra: Mapping[str, Sequence[
     if hostname:
         lines.append(f"{address or '127.0.1.1'}\t{hostname}")
     return "\n".join(lines) + "\n"
+
+
+class Resolver(NamedTuple):
+    """What a container is to have in its resolv.conf instead of what the host has, as far as it is said."""
+
+    servers: Sequence[str] = ()
+    search: Sequence[str] = ()
+    options: Sequence[str] = ()
+
+
+def resolver_text(host: str, resolved: str | None, wanted: Resolver, *, shares_network: bool) -> str:
+    """As ``resolv_text``, with what is wanted in the place of the host's."""
+    text = resolv_text(host, resolved, shares_network=shares_network, servers=wanted.servers)
+    replaced = {"search": wanted.search, "options": wanted.options}
+    gone = {word for word, words in replaced.items() if words} | ({"domain"} if wanted.search else set())
+    kept = [line for line in text.splitlines() if line.split()[:1] and line.split()[0] not in gone]
+    added = [f"{word} {' '.join(words)}" for word, words in replaced.items() if words and list(words) != ["."]]
+    return "\n".join((*kept, *added)) + "\n" if gone else text
 
 
 def resolv_text(host: str, resolved: str | None, *, shares_network: bool, servers: Sequence[str] = ()) -> str:
@@ -75,15 +93,15 @@ def write(
     network: str,
     address: str | None = None,
     extra_hosts: Mapping[str, Sequence[str]] | None = None,
-    servers: Sequence[str] = (),
+    resolver: Resolver | None = None,
 ) -> tuple[MountPoint, ...]:
     """Write the three files into a container's directory; what mounts them. ``network`` as in ``spec.Sandbox``."""
     shares = network == "host"
     texts = {
         "hosts": hosts_text(hostname, "127.0.0.1" if network == "none" else address, extra_hosts or {}),
         "hostname": f"{hostname}\n",
-        "resolv.conf": resolv_text(
-            _read(RESOLV_CONF) or "", _read(RESOLVED_SERVERS), shares_network=shares, servers=servers
+        "resolv.conf": resolver_text(
+            _read(RESOLV_CONF) or "", _read(RESOLVED_SERVERS), resolver or Resolver(), shares_network=shares
         ),
     }
     for name, text in texts.items():

@@ -80,6 +80,8 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     network: str | None = None
     extra_hosts: dict[str, tuple[str, ...]] = {}
     dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
     hosts_file: str | None = None
     readonly: bool = False
     terminal: bool = False

@@ -85,11 +85,18 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a container may use at most; None is no limit. ``cpus`` is in cores, fractions allowed."""
+    """What a container may use at most; None is no limit. ``cpus`` is in cores, fractions allowed. ``swap_bytes`` is of
+    memory and swap together (-1: no limit), ``reserved_bytes`` what it keeps when memory is short, ``cpu_shares`` its
+    weight beside others (1024 is the usual one), ``cpuset`` the processors that it may use.
+    """
 
     memory_bytes: int | None = None
     cpus: float | None = None
     pids: int | None = None
+    swap_bytes: int | None = None
+    reserved_bytes: int | None = None
+    cpu_shares: int | None = None
+    cpuset: str | None = None
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,13 +227,22 @@ def resources(limits: Limits, host: Host) -> dict[str, Any]:
             {"allow": True, "type": "b", "access": "m"},
         ]
     }
+    memory: dict[str, int] = {}
     if limits.memory_bytes is not None:
-        document["memory"] = {"limit": limits.memory_bytes}
+        memory["limit"] = limits.memory_bytes
         if host.has_swap_limit:  # memory and swap together: twice the memory, as Docker's default
-            document["memory"]["swap"] = 2 * limits.memory_bytes
+            memory["swap"] = 2 * limits.memory_bytes if limits.swap_bytes is None else limits.swap_bytes
+    if limits.reserved_bytes is not None:
+        memory["reservation"] = limits.reserved_bytes
+    cpu: dict[str, int | str] = {}
     if limits.cpus is not None:
         quota = max(1000, round(limits.cpus * CPU_PERIOD_MICROSECONDS))
-        document["cpu"] = {"quota": quota, "period": CPU_PERIOD_MICROSECONDS}
+        cpu = {"quota": quota, "period": CPU_PERIOD_MICROSECONDS}
+    if limits.cpu_shares is not None:
+        cpu["shares"] = limits.cpu_shares
+    if limits.cpuset is not None:
+        cpu["cpus"] = limits.cpuset
+    document |= {name: part for name, part in (("memory", memory), ("cpu", cpu)) if part}
     if limits.pids is not None:
         document["pids"] = {"limit": limits.pids}
     return document

@@ -207,7 +207,7 @@ class _Start(msgspec.Struct, frozen=True):
             network=self.network,
             address=self.address,
             extra_hosts=options.extra_hosts,
-            servers=options.dns,
+            resolver=etc_files.Resolver(options.dns, options.dns_search, options.dns_options),
         )
         if options.hosts_file is not None:
             files = tuple(

@@ -221,10 +221,10 @@ def test_a_stated_key_without_a_value_asks_for_nothing():
     ("key", "said"),
     [
         ("privileged: [x]", "is a list, should be true or false"),
-        ("sysctls: {a: {b: c}}", "is a mapping, should be a mapping or a list of NAME=VALUE"),
-        ("oom_score_adj: high", "is 'high', should be a whole number"),
+        ("annotations: {a: {b: c}}", "is a mapping, should be a mapping or a list of NAME=VALUE"),
+        ("mem_swappiness: high", "is 'high', should be a whole number"),
         ("devices: x", "should be a list of strings or a list of mappings"),
-        ("dns: {a: b}", "should be a string or a list of strings"),
+        ("gpus: [x]", "should be a string or a list of mappings"),
     ],
 )
 def test_a_stated_key_has_its_shape(key, said):

@@ -12,6 +12,17 @@ SERVICE_SAMPLES = {
     "command": "run it",
     "configs": "[c]",
     "container_name": "one",
+    "cpu_shares": "512",
+    "cpuset": "0-1",
+    "dns": "1.1.1.1",
+    "dns_opt": "[use-vc]",
+    "dns_search": "example.com",
+    "group_add": "[mail]",
+    "links": "[db]",
+    "mem_reservation": "1m",
+    "memswap_limit": "2m",
+    "oom_score_adj": "100",
+    "sysctls": "{net.core.somaxconn: 1024}",
     "cpus": "0.5",
     "depends_on": "[db]",
     "deploy": "{replicas: 2}",
@@ -131,7 +142,7 @@ def supported(section):
 
 
 def test_every_supported_key_of_a_service_has_a_sample():
-    assert set(SERVICE_SAMPLES) == supported(schema.SERVICE) - {"networks", "extends"}
+    assert set(SERVICE_SAMPLES) == supported(schema.SERVICE) - {"networks", "extends", "security_opt"}
 
 
 @pytest.mark.parametrize("key", sorted(SERVICE_SAMPLES))

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from bennu.errors import Invalid, NotFound, Unsupported
 from bennu.oci.image_config import ContainerConfig
 from bennu.runtime import etc_files
+from bennu.runtime.mount_points import complete
 from bennu.runtime.options import ContainerOptions, MountOption
 from bennu.runtime.resolve import command_of, environment, process_of, working_directory
 from bennu.runtime.signals import signal_number
 from bennu.runtime.users import User, resolve_groups, resolve_user
 from bennu.runtime.volume_specs import parse_mount, parse_tmpfs, parse_volume
-from bennu.runtime.volumes import complete
 
 PASSWD = "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\nbroken\n1000:x:7:7::/odd:/bin/sh\n"
 GROUP = "root:x:0:\nweb:x:34:\ntape:x:26:root,web\ndup:x:26:web\nshort:x:5\nbroken\n"

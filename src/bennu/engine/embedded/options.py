@@ -33,7 +33,7 @@ def container_options(
     what configs and secrets hold, in the directory ``files``.
     """
     service = spec.service
-    limits = service.deploy.limits
+    limits, around = service.deploy.limits, service.confinement
     return ContainerOptions(
         command=service.command,
         entrypoint=service.entrypoint,
@@ -47,7 +47,21 @@ def container_options(
         hosts_file=hosts_file,
         readonly=service.read_only is not False,
         init=bool(service.init),
-        limits=Limits(memory_bytes=limits.memory_bytes, cpus=limits.cpus, pids=limits.pids),
+        groups=around.group_add,
+        dns=around.dns,
+        dns_search=around.dns_search,
+        dns_options=around.dns_opt,
+        sysctls=around.sysctls,
+        oom_score_adj=around.oom_score_adj or 0,
+        limits=Limits(
+            memory_bytes=limits.memory_bytes,
+            cpus=limits.cpus,
+            pids=limits.pids,
+            swap_bytes=around.memswap_bytes,
+            reserved_bytes=around.mem_reservation_bytes or service.deploy.reservations.memory_bytes,
+            cpu_shares=around.cpu_shares,
+            cpuset=around.cpuset,
+        ),
         rlimits=tuple(
             Rlimit(f"RLIMIT_{name.upper()}", limit.soft, limit.hard) for name, limit in sorted(service.ulimits.items())
         ),

@@ -242,6 +242,9 @@ class Replicas:
         network = self._networks.get(network_name(spec.project))
         known = self._networks.service_addresses(network_name(spec.project))
         extra: dict[str, tuple[str, ...]] = {name: (address,) for name, address in sorted(known.items())}
+        for name, service in spec.service.links.items():
+            if service in known:
+                extra[name] = (known[service],)
         for name, given in spec.service.extra_hosts.items():
             gateway = str(network.gateway) if network is not None else "127.0.0.1"
             extra[name] = tuple(gateway if address == "host-gateway" else address for address in given)
