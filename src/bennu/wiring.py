@@ -464,9 +464,8 @@ class Fleet(Runtime):
         """What builds the images of a fleet file, as ``build_services`` does."""
 
         def make(wanted: Mapping[str, Wanted]) -> dict[str, Digest]:
-            return {
-                name: built.image.manifest for name, built in self.build_services(wanted, prototype, listener).items()
-            }
+            built = self.build_services(wanted, prototype, listener)
+            return {name: each.image_here.manifest for name, each in built.items()}
 
         return make
 
@@ -474,22 +473,12 @@ class Fleet(Runtime):
         self, wanted: Mapping[str, Wanted], prototype: BuildRequest, listener: Listener
     ) -> dict[str, Built]:
         """Build images of a fleet file, all at once. ``prototype`` is what they have in common: its arguments win."""
-        from pathlib import Path
-
-        import msgspec
+        import os
 
         from bennu.build.batch import build_all
-        from bennu.oci.reference import parse_name
+        from bennu.build.service_requests import service_request
 
         requests = {
-            name: msgspec.structs.replace(
-                prototype,
-                context=Path(each.build.context),
-                dockerfile=Path(each.build.dockerfile_path),
-                names=tuple(parse_name(name) for name in each.names),
-                build_args={**each.build.args, **prototype.build_args},
-                target=each.build.target,
-            )
-            for name, each in wanted.items()
+            name: service_request(name, each.build, each.names, prototype, os.environ) for name, each in wanted.items()
         }
         return build_all(self.builder.build, requests, listener)

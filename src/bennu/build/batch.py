@@ -30,13 +30,22 @@ Build = Callable[[BuildRequest, Listener, threading.Event], Built]
 def build_all(build: Build, requests: Mapping[str, BuildRequest], listener: Listener) -> dict[str, Built]:
     """What each request, by the name of its build, came to. Raises what the first failing one raised.
 
-    A single build is told of without a name.
+    A single build is told of without a name. Errors name the service.
     """
     if len(requests) == 1:
-        return {name: build(request, listener, threading.Event()) for name, request in requests.items()}
+        return {name: _named(build, name, request, listener, threading.Event()) for name, request in requests.items()}
     batch = _Batch(build, listener)
     batch.run(requests)
     return {name: batch.built[name] for name in requests}
+
+
+def _named(build: Build, name: str, request: BuildRequest, listener: Listener, cancel: threading.Event) -> Built:
+    """One build; its errors say of which service they are."""
+    try:
+        return build(request, listener, cancel)
+    except BennuError as error:
+        error.message = f"service {name!r}: {error.message}"
+        raise
 
 
 class _Batch:
@@ -78,7 +87,7 @@ class _Batch:
                 self._ended[each].wait()
             if self._cancel.is_set():
                 return
-            built = self._build(request, lambda event: self._tell(name, event), self._cancel)
+            built = _named(self._build, name, request, lambda event: self._tell(name, event), self._cancel)
             with self._lock:
                 self.built[name] = built
         except BaseException as error:  # noqa: BLE001 - raised again by ``run``, in the caller's thread

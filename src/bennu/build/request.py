@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
@@ -18,7 +19,7 @@ from bennu.build.secrets import Grants
 from bennu.build.verdicts import Verified
 from bennu.dockerfile.warning import Warning  # noqa: A004 - the word of the Dockerfile reference
 from bennu.errors import Invalid
-from bennu.oci.platform import Platform
+from bennu.oci.platform import Platform, fit, platform_of_machine
 from bennu.oci.reference import Reference
 from bennu.store.images import Image
 
@@ -120,6 +121,17 @@ class Built(msgspec.Struct, frozen=True):
     def image(self) -> Image:
         """The image, or the first one of an index; for outputs that are images."""
         return self.exported.images[0]
+
+    @property
+    def image_here(self) -> Image:
+        """The image that this host runs. ``Invalid`` where an index has none for it."""
+        here = platform_of_machine(os.uname().machine)
+        distances = [(fit(here, each.config.platform), number) for number, each in enumerate(self.exported.images)]
+        fits = [(distance, number) for distance, number in distances if distance is not None]
+        if not fits:
+            have = ", ".join(str(each.config.platform) for each in self.exported.images)
+            raise Invalid(f"the image is for {have}, and this host is {here}", f"build it for {here} too")
+        return self.exported.images[min(fits)[1]]
 
 
 def with_epoch(request: BuildRequest) -> BuildRequest:

@@ -71,7 +71,7 @@ class Rebuilding:
             self._renew_base(service)
             prototype = BuildRequest(context=NoFiles(), use_cache=False)
             built = self._fleet.build_services(wanted, prototype, self._listener)
-        return next(iter(built.values())).image.manifest
+        return next(iter(built.values())).image_here.manifest
 
     def name(self, service: str, image: Digest) -> None:
         """Give an image the names that the file has for it."""

@@ -161,6 +161,7 @@ _SERVICE_RULES: Final[dict[Path, Merge]] = {
     ("logging",): _logging,
     ("models",): _as_mapping,
     ("sysctls",): _as_pairs,
+    ("build", "ulimits", "*"): _ulimit,
     ("command",): _replace,
     ("depends_on",): _as_mapping,
     ("deploy", "labels"): _as_pairs,

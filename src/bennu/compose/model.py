@@ -45,19 +45,49 @@ class Notice(Value, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.place}: {self.message}"
 
 
+class Ulimit(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """A soft and a hard limit; -1 is unlimited."""
+
+    soft: int
+    hard: int
+
+
 class Build(Value, frozen=True, kw_only=True, omit_defaults=True):
     """How a service's image is built. ``args`` holds only arguments that have a value, in the file's order."""
 
     context: str
-    """Absolute path of the build context."""
+    """Absolute path of the build context; a URL or a repository as it stands."""
     dockerfile: str = "Dockerfile"
     """As written: relative to the context, or absolute."""
+    dockerfile_inline: str | None = None
+    """What the Dockerfile says, in the place of one."""
     args: dict[str, str] = {}
     target: str | None = None
+    additional_contexts: dict[str, str] = {}
+    """Named contexts: absolute paths, URLs, ``docker-image://NAME``."""
+    entitlements: tuple[str, ...] = ()
+    extra_hosts: dict[str, tuple[str, ...]] = {}
+    labels: dict[str, str] = {}
+    network: str | None = None
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
+    """Agents, each as ``--ssh`` has it."""
+    shm_size_bytes: int | None = None
+    tags: tuple[str, ...] = ()
+    ulimits: dict[str, Ulimit] = {}
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """The context is a URL or a repository."""
+        return not self.context.startswith("/")
 
     @property
     def dockerfile_path(self) -> str:
-        """Absolute path of the Dockerfile."""
+        """Absolute path of the Dockerfile; of a context elsewhere the path in it."""
+        if self.is_elsewhere:
+            return self.dockerfile
         return posixpath.normpath(posixpath.join(self.context, self.dockerfile))
 
 
@@ -166,13 +196,6 @@ class Deploy(Value, frozen=True, kw_only=True, omit_defaults=True):
     limits: Resources = Resources()
     reservations: Resources = Resources()
     labels: dict[str, str] = {}
-
-
-class Ulimit(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """A soft and a hard limit; -1 is unlimited."""
-
-    soft: int
-    hard: int
 
 
 class Service(Value, frozen=True, kw_only=True, omit_defaults=True):

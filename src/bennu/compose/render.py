@@ -142,8 +142,28 @@ def _words(words: tuple[str, ...] | None) -> list[str] | None:
 
 
 def _build(build: Build) -> dict[str, Any]:
-    found = {"context": build.context, "dockerfile": build.dockerfile, "target": build.target}
-    return {**_without_none(found), **({"args": build.args} if build.args else {})}
+    found = {
+        "context": build.context,
+        "dockerfile": build.dockerfile if build.dockerfile_inline is None else None,
+        "dockerfile_inline": build.dockerfile_inline,
+        "target": build.target,
+        "network": build.network,
+        "shm_size": build.shm_size_bytes,
+        "no_cache": build.no_cache or None,
+    }
+    several = {
+        "args": build.args,
+        "additional_contexts": build.additional_contexts,
+        "entitlements": list(build.entitlements),
+        "extra_hosts": {name: list(each) for name, each in build.extra_hosts.items()},
+        "labels": build.labels,
+        "no_cache_filter": list(build.no_cache_filter),
+        "platforms": list(build.platforms),
+        "ssh": list(build.ssh),
+        "tags": list(build.tags),
+        "ulimits": {name: {"soft": each.soft, "hard": each.hard} for name, each in build.ulimits.items()},
+    }
+    return {**_without_none(found), **{key: value for key, value in several.items() if value}}
 
 
 def _port(port: Port) -> dict[str, Any]:

@@ -105,10 +105,11 @@ SERVICE: Final = _section(
 )
 
 BUILD: Final = _section(
-    "args context dockerfile target",
+    "additional_contexts args context dockerfile dockerfile_inline entitlements extra_hosts labels network no_cache "
+    "no_cache_filter platforms privileged shm_size ssh tags target ulimits",
     refused={
-        "additional_contexts dockerfile_inline entitlements extra_hosts isolation labels network no_cache "
-        "platforms privileged secrets shm_size ssh tags ulimits": NOT_BUILT,
+        "isolation": "is not supported: it is for Windows only",
+        "secrets": "is not supported here: `bennu build --secret id=NAME,src=FILE` gives secrets to all services",
     },
     warned={
         "cache_from cache_to": "has no effect: the store's own cache is used",

@@ -6,7 +6,6 @@ The reading of larger keys is in ``ports``, ``mounts``, ``environment``, ``healt
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import signal
 from collections.abc import Mapping
@@ -16,12 +15,14 @@ from typing import Any, Final, cast
 from bennu.compose import schema, values
 from bennu.compose.attaching import read_attachments, read_file_mounts
 from bennu.compose.confining import check_security, read_confinement
+from bennu.compose.build import read_build
 from bennu.compose.environment import read_environment, read_labels
 from bennu.compose.expectations import read_quiesce, read_validations
 from bennu.compose.extension import XBennu
 from bennu.compose.fields import Field
 from bennu.compose.healthcheck import read_healthcheck, read_probe
-from bennu.compose.model import Build, Condition, DependsOn, Service
+from bennu.compose.hosts import HOST_NAME, read_extra_hosts
+from bennu.compose.model import Condition, DependsOn, Service
 from bennu.compose.mounts import Base, read_mounts
 from bennu.compose.nodes import plain
 from bennu.compose.ports import read_expose, read_ports
@@ -33,7 +34,6 @@ from bennu.compose.tolerances import read_canary, read_watch
 _SIGNALS: Final = frozenset(name for name in signal.Signals.__members__ if "_" not in name)
 _REAL_TIME: Final = re.compile(r"SIGRTM(IN\+|AX-)[0-9]{1,2}")
 _CONDITIONS: Final = ("service_started", "service_healthy", "service_completed_successfully")
-_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*")
 _PULL_POLICY: Final = re.compile(r"always|never|missing|if_not_present|build|daily|weekly|every_(\d+[wdhms])+")
 _OBJECT_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
@@ -66,7 +66,7 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
     return Service(
         name=name,
         image=image.filled() if image else None,
-        build=_build(field.get("build"), around),
+        build=read_build(field.get("build"), around.base, around.environ),
         pull_policy=_pull_policy(field.get("pull_policy")),
         command=_command(field.get("command")),
         entrypoint=_command(field.get("entrypoint")),
@@ -81,7 +81,7 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
         restart=read_restart(field),
         user=_filled(field, "user"),
         working_dir=_working_dir(field.get("working_dir")),
-        hostname=_named(field, "hostname", _HOST_NAME),
+        hostname=_named(field, "hostname", HOST_NAME),
         container_name=_named(field, "container_name", _OBJECT_NAME),
         read_only=_boolean(field, "read_only"),
         init=_boolean(field, "init"),
@@ -89,7 +89,7 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
         stop_grace_period_seconds=grace.read(values.duration_seconds) if grace else None,
         cap_add=read_capabilities(field.get("cap_add")),
         cap_drop=read_capabilities(field.get("cap_drop")),
-        extra_hosts=_extra_hosts(field.get("extra_hosts")),
+        extra_hosts=read_extra_hosts(field.get("extra_hosts")),
         ulimits=read_ulimits(field.get("ulimits")),
         shm_size_bytes=shm.read(values.size_bytes) if shm else None,
         profiles=read_profiles(field),
@@ -150,34 +150,6 @@ def _named(field: Field, key: str, form: re.Pattern[str]) -> str | None:
     return text
 
 
-def _build(field: Field | None, around: Surroundings) -> Build | None:
-    if field is None:
-        return None
-    if not field.is_mapping:
-        context = field.filled()
-        return Build(context=_context(field, context, around.base)) if context is not None else None
-    schema.check(field, schema.BUILD, "'build'")
-    context_field, args = field.get("context"), field.get("args")
-    written = context_field.filled() if context_field else "."
-    found: dict[str, str] = {}
-    for name, value, _ in args.pairs() if args else ():
-        resolved = around.environ.get(name) if value is None else value
-        if resolved is not None:
-            found[name] = resolved
-    return Build(
-        context=_context(context_field or field, written or ".", around.base),
-        dockerfile=_filled(field, "dockerfile") or "Dockerfile",
-        args=found,
-        target=_filled(field, "target"),
-    )
-
-
-def _context(field: Field, text: str, base: Base) -> str:
-    if re.match(r"[a-z+]+://|git@|github\.com/", text):
-        field.refuse(f"context {text!r} is not a directory; other contexts are not supported by this version")
-    return base.path(text)
-
-
 def _command(field: Field | None) -> tuple[str, ...] | None:
     """A list of words, or a line that is split into words; an empty one means none at all."""
     if field is None:
@@ -234,32 +206,3 @@ def _signal(field: Field | None) -> str | None:
     return None
 
 
-def _extra_hosts(field: Field | None) -> dict[str, tuple[str, ...]]:
-    """``name: address``, ``name: [address...]``, or a list of ``name=address`` and ``name:address``."""
-    found: dict[str, tuple[str, ...]] = {}
-    pairs: list[tuple[str, str | None, Field]] = []
-    if field is not None and field.is_mapping:
-        for name, value in field.entries():
-            pairs += [(name, item.text(), item) for item in value.items_or_one()]
-    elif field is not None:
-        for item in field.items():
-            text = item.text() or ""
-            name, _, address = text.partition("=" if "=" in text else ":")
-            pairs.append((name, address, item))
-    for name, given, place in pairs:
-        address = (given or "").strip().removeprefix("[").removesuffix("]")
-        if not _HOST_NAME.fullmatch(name):
-            place.fail(f"{name!r} cannot be a host name", 'write "NAME=ADDRESS"')
-        elif address == "host-gateway" or _is_address(address):
-            found[name] = (*found.get(name, ()), address)
-        else:
-            place.fail(f"{address!r} is neither an IP address nor host-gateway")
-    return found
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

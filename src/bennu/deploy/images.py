@@ -41,7 +41,8 @@ def wanted_images(project: Project, services: Collection[str] | None = None) -> 
             raise NotFound(f"service {name!r} is not in project {project.name!r}", f"its services are {known}")
         section = project.services[name].build
         if section is not None:
-            key = (section.context, section.dockerfile_path, tuple(sorted(section.args.items())), section.target)
+            plain = msgspec.structs.replace(section, dockerfile=section.dockerfile_path)
+            key = msgspec.json.encode(plain, order="deterministic")
             groups.setdefault(key, []).append(name)
     wanted: dict[str, Wanted] = {}
     for group in groups.values():

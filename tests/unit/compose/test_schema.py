@@ -57,7 +57,29 @@ SERVICE_SAMPLES = {
     "x-bennu": "{writes: true}",
 }
 NESTED_SAMPLES = {
-    "BUILD": ("build: {%s}", {"args": "{A: 1}", "context": "x", "dockerfile": "D", "target": "t"}),
+    "BUILD": (
+        "build: {%s}",
+        {
+            "additional_contexts": "{a: ../b}",
+            "args": "{A: 1}",
+            "context": "x",
+            "dockerfile": "D",
+            "dockerfile_inline": "FROM a",
+            "entitlements": "[network.host]",
+            "extra_hosts": "{a: 1.2.3.4}",
+            "labels": "{a: b}",
+            "network": "none",
+            "no_cache": "true",
+            "no_cache_filter": "one",
+            "platforms": "[linux/arm64]",
+            "privileged": "true",
+            "shm_size": "1g",
+            "ssh": "[default]",
+            "tags": "[a:b]",
+            "target": "t",
+            "ulimits": "{nofile: 5}",
+        },
+    ),
     "PORT": (
         "ports: [{target: 1, %s}]",
         {

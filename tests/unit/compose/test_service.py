@@ -32,9 +32,43 @@ def test_the_path_of_a_dockerfile():
     assert Build(context="/a/b", dockerfile="/D").dockerfile_path == "/D"
 
 
-@pytest.mark.parametrize("context", ["https://x/y.git", "git@x:y", "ssh://x"])
-def test_contexts_elsewhere_are_not_supported(context):
-    assert isinstance(service_error(f"build: {context}"), Unsupported)
+@pytest.mark.parametrize("context", ["https://x/y.git", "git@x:y", "ssh://x", "github.com/a/b"])
+def test_contexts_elsewhere_stay_as_they_are(context):
+    build = service(f"build: {{context: '{context}', dockerfile: d/D}}").build
+    assert (build.context, build.dockerfile_path, build.is_elsewhere) == (context, "d/D", True)
+
+
+def test_a_build_with_everything():
+    build = service(
+        "build:\n      context: app\n      additional_contexts: [base=../b, img=docker-image://x:1]\n"
+        "      ssh: [default, key=/k]\n      privileged: true\n      entitlements: [network.host]\n"
+        "      extra_hosts: ['a:1.2.3.4']\n      ulimits: {nofile: {soft: 1, hard: 2}}\n"
+    ).build
+    assert build == Build(
+        context="/work/shop/app",
+        additional_contexts={"base": "/work/b", "img": "docker-image://x:1"},
+        ssh=("default", "key=/k"),
+        entitlements=("network.host", "security.insecure"),
+        extra_hosts={"a": ("1.2.3.4",)},
+        ulimits={"nofile": Ulimit(soft=1, hard=2)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("isolation: hyperv", "for Windows only"),
+        ("secrets: [a]", "bennu build --secret"),
+        ("network: other", "one of default, none, host"),
+        ("entitlements: [device]", "no entitlement"),
+        ("additional_contexts: {a: 'service:b'}", "docker-image://NAME"),
+        ("dockerfile_inline: FROM a, dockerfile: D", "stands beside"),
+    ],
+)
+def test_what_a_build_cannot_honour_is_refused_by_its_name_and_line(keys, message):
+    error = service_error(f"build: {{context: ., {keys}}}")
+    assert message in f"{error.message} {error.hint}"
+    assert error.line == 4
 
 
 @pytest.mark.parametrize(
