@@ -42,7 +42,7 @@ class QuickRunner(Runner):
         def execute(roots: tuple[Path, ...]) -> subprocess.CompletedProcess[bytes]:
             words = ["/usr/sbin/chroot", str(roots[0]), *IN_DIRECTORY, step.directory, *step.arguments]
             environ = dict(item.split("=", 1) for item in step.environment)
-            return subprocess.run(words, env=environ, input=step.input.encode(), capture_output=True, check=False)
+            return subprocess.run(words, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
         try:
             done = in_trees(self._settings, (self._snapshots.mounts(active),), execute)

@@ -200,7 +200,9 @@ class Builder:
         dockerfile = request.dockerfile
         if dockerfile is None and isinstance(origin, Directory):
             dockerfile = Path(origin.path) / DOCKERFILE
-        return Contexts(self._settings, origin, request.contexts, dockerfile=dockerfile, keep_git_dir=keeps)
+        return Contexts(
+            self._settings, origin, request.contexts, dockerfile=dockerfile, keep_git_dir=keeps, grants=request.grants
+        )
 
     @contextmanager
     def reading(self, request: BuildRequest) -> Iterator[Reading]:

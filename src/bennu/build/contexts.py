@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Final, Self
 
 from bennu.build.file_digests import FileDigests
 from bennu.build.origins import Archive, Directory, NamedOrigin, NoFiles, Origin, Remote, Repository
+from bennu.build.secrets import Grants
 from bennu.build.source import SourceTree, load_rules
 from bennu.config import Settings
 from bennu.errors import BennuError, Corrupt, Invalid, NotFound
@@ -31,13 +32,15 @@ FETCHED: Final = "context"
 """What a file is called that a URL gave instead of an archive."""
 _BLOCK: Final = 512
 _BUFFER_BYTES: Final = 1 << 18
+NO_GRANTS: Final = Grants()
 MAX_DOCKERFILE_BYTES: Final = 16 << 20
 
 
 class Contexts:
     """The contexts of one build: its own, whose name is empty, and the named ones. Safe with several threads.
 
-    ``dockerfile`` is where the Dockerfile was looked for: with it its own ignore file is found.
+    ``dockerfile`` is where the Dockerfile was looked for: with it its own ignore file is found. ``grants`` may have
+    what servers ask for.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class Contexts:
         *,
         dockerfile: Path | None = None,
         keep_git_dir: bool = False,
+        grants: Grants = NO_GRANTS,
     ) -> None:
+        self._grants = grants
         self._settings = settings
         self._main = main
         self._named = named
@@ -113,13 +118,15 @@ class Contexts:
         from bennu.build.git_source import checkout, resolve
 
         keeps = origin.reference.keep_git_dir or (is_main and self._keep_git_dir)
-        checkout(origin.reference, resolve(origin.reference), root, scratch=place, keep_git_dir=bool(keeps))
+        reference, allowed = origin.reference, self._grants.authorization("GIT", origin.reference.remote)
+        found = resolve(reference, authorization=allowed)
+        checkout(reference, found, root, scratch=place, keep_git_dir=bool(keeps), authorization=allowed)
 
     def _fetch(self, origin: Remote, place: Path, root: Path, *, is_main: bool) -> None:
         from bennu.build.http_source import fetch
 
         file = place / "file"
-        known = fetch(origin.url, file).known
+        known = fetch(origin.url, file, authorization=self._grants.authorization("HTTP", origin.url)).known
         with file.open("rb") as stream:
             if is_main and is_archive(stream.read(_BLOCK)):
                 stream.seek(0)

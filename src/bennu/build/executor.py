@@ -197,7 +197,7 @@ class StepExecutor:
         with self._lock:
             if not self._is_swept:
                 self._sweep()
-        return Fetcher(self._settings, self._database, self._snapshots)
+        return Fetcher(self._settings, self._database, self._snapshots, self._grants)
 
     def run(
         self, vertex: Vertex, trees: Mapping[int, CommittedSnapshot], emit: Emit, cancel: threading.Event

@@ -19,6 +19,7 @@ from bennu.build.cache import StepCache
 from bennu.build.graph import Fetch, GitTree, RemoteSource
 from bennu.build.http_source import Known
 from bennu.build.keys import Key
+from bennu.build.secrets import Grants
 from bennu.config import Settings
 from bennu.digest import Digest
 from bennu.errors import Invalid, Unavailable
@@ -32,7 +33,8 @@ FILE_MODE = 0o600
 class Fetcher:
     """Resolves and fetches the remote sources of one build, each once."""
 
-    def __init__(self, settings: Settings, database: Database, snapshots: Snapshots) -> None:
+    def __init__(self, settings: Settings, database: Database, snapshots: Snapshots, grants: Grants) -> None:
+        self._grants = grants
         self._settings = settings
         self._snapshots = snapshots
         self._cache = StepCache(database, snapshots)
@@ -42,7 +44,7 @@ class Fetcher:
     def resolve(self, step: RemoteSource, cancel: threading.Event) -> Key:
         """The key of what a source is now. Errors as those of ``http_source.fetch`` and ``git_source.resolve``."""
         if isinstance(step, GitTree):
-            found = git_source.resolve(step.reference, cancel=cancel)
+            found = git_source.resolve(step.reference, cancel=cancel, authorization=self._for_git(step))
             self._commits[step] = found
             return keys.commit_key(step, found.commit, found.tag, found.ref)
         if step.checksum is not None:
@@ -69,7 +71,13 @@ class Fetcher:
         try:
             own = self._snapshots.directory(active)
             target = own / step.name
-            fetched = http_source.fetch(step.url, target, known=last[0] if last else None, cancel=cancel)
+            fetched = http_source.fetch(
+                step.url,
+                target,
+                known=last[0] if last else None,
+                cancel=cancel,
+                authorization=self._grants.authorization("HTTP", step.url),
+            )
             known = fetched.known
             if last is not None and (last[0].digest, last[0].modified) == (known.digest, known.modified):
                 self._snapshots.discard(active)
@@ -86,6 +94,9 @@ class Fetcher:
             raise
         self._remember(step, known, tree)
         return known, tree
+
+    def _for_git(self, step: GitTree) -> str | None:
+        return self._grants.authorization("GIT", step.reference.remote)
 
     def _last(self, step: Fetch) -> tuple[Known, CommittedSnapshot] | None:
         """What the URL gave last time, if that is still there."""
@@ -123,6 +134,7 @@ class Fetcher:
                 scratch=self._settings.temporary,
                 keep_git_dir=step.keep_git_dir,
                 cancel=cancel,
+                authorization=self._for_git(step),
             )
             return self._snapshots.commit(active)
         except BaseException:

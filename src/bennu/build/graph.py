@@ -87,7 +87,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     ``arguments`` are complete (a shell form with its shell in front), ``environment`` holds ``K=V`` in order: that of
     the image so far, then the build arguments in force, and no proxy variable. ``proxies`` are predefined ARGs that
     were given: they reach the process and count for nothing. ``user`` is a USER specification, ``directory``
-    absolute. ``input`` goes to the process's standard input. ``script`` is a heredoc with a ``#!`` line: an executable
+    absolute. ``script`` is a heredoc with a ``#!`` line: an executable
     file in ``SCRIPTS`` while the process runs. ``security`` ``insecure`` is a process with every privilege.
     ``declared`` names the variables that are build arguments, for people. ``platform``: what its programs are for,
     where that is another one than is built on.
@@ -99,7 +99,6 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     directory: str = "/"
     user: str = ""
     network: Network = "default"
-    input: str = ""
     script: InlineFile | None = None
     proxies: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()

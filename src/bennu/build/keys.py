@@ -130,7 +130,6 @@ def _fields(step: Step, reads: Mapping[int, Read]) -> list[tuple[str, str]]:
                 ("directory", step.directory),
                 ("user", step.user),
                 ("network", step.network),
-                ("input", step.input),
                 *([("script name", step.script.name), ("script", step.script.content)] if step.script else ()),
                 *_mounts(step, reads),
                 *([] if step.security == "sandbox" else [("security", step.security)]),

@@ -34,7 +34,7 @@ from bennu.build.graph import (
 from bennu.build.origins import Directory, Layout, NamedImage, NamedOrigin, Remote, Repository, named_context
 from bennu.build.settings import SETTINGS
 from bennu.build.stages import Build, Numbering, Stage
-from bennu.build.triggers import triggers_of_image, triggers_of_stage
+from bennu.build.triggers import named, triggers_of_image, triggers_of_stage
 from bennu.dockerfile import instructions, mounts, spelling
 from bennu.dockerfile.fields import expand_instruction
 from bennu.dockerfile.global_args import global_values
@@ -254,7 +254,8 @@ class _Lowering:
                 return stage
             for trigger in triggers:
                 stage.is_trigger = True
-                _STEPS[type(trigger)](stage, trigger)
+                with named(trigger):
+                    _STEPS[type(trigger)](stage, trigger)
             stage.is_trigger = False
             for instruction in self.dockerfile.stages[index].instructions:
                 _STEPS[type(instruction)](stage, instruction)

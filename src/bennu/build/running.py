@@ -174,7 +174,6 @@ class Runner:
                 surroundings=sandboxed.surroundings,
                 output=tail.take,
                 cancel=cancel,
-                input=step.input.encode(),
             )
         except Failed as error:
             reasons = () if any(line and line in error.message for line in tail.lines()) else (error.message,)

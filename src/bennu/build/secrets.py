@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import stat
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -63,6 +65,24 @@ class Grants(msgspec.Struct, frozen=True):
         """The value of a secret, or None if nobody gave it."""
         source = self.secrets.get(name)
         return None if source is None else source.read(self.environ)
+
+    def authorization(self, kind: Literal["GIT", "HTTP"], url: str) -> str | None:
+        """What the Authorization header is for a URL: of the secrets ``GIT_AUTH_HEADER``, ``GIT_AUTH_TOKEN`` (or
+        ``HTTP_``), those first whose name ends with a dot and the host. None where there are none, or no host.
+        """
+        parts = urlsplit(url)
+        if not self.secrets or parts.scheme not in {"http", "https"}:
+            return None
+        for suffix in (f".{parts.netloc.rpartition('@')[2]}", ""):
+            header = (self.secret(f"{kind}_AUTH_HEADER{suffix}") or b"").decode("latin-1").strip()
+            token = (self.secret(f"{kind}_AUTH_TOKEN{suffix}") or b"").strip()
+            if header:
+                return header
+            if token and kind == "GIT":  # as BuildKit: any forge takes this user beside a token
+                return f"basic {b64encode(b'x-access-token:' + token).decode()}"
+            if token:
+                return f"Bearer {token.decode('latin-1')}"
+        return None
 
 
 def parse_secret(text: str, environ: Mapping[str, str]) -> SecretSource:

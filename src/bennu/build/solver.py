@@ -383,7 +383,7 @@ class Solver:
         def on_wait(holder: str) -> None:
             nonlocal told
             if holder not in {told, self._name}:  # a step of this build's own that shares the lock is at work, and seen
-                self._tell(Waiting(number, label, holder=holder))
+                self._tell(Waiting(number, label, holder=_shown(holder)))
                 told = holder
 
         with ExitStack() as stack:
@@ -464,6 +464,12 @@ class Solver:
 
     def _tell(self, event: Event) -> None:
         self._listener(event)
+
+
+def _shown(holder: str) -> str:
+    """Who holds a step, for people: another build of this very process goes by its name alone."""
+    own, name = f"pid {os.getpid()} (", holder.removesuffix(")")
+    return f"the {name.removeprefix(own)} of this command" if name.startswith(own) else holder
 
 
 def _reason(error: BaseException) -> str:

@@ -6,7 +6,8 @@ that makes no sense stands in an image unharmed until somebody builds upon it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -30,6 +31,16 @@ def triggers_of_stage(below: Iterable[Instruction], place: Span) -> list[Instruc
         for each in below
         if isinstance(each, Onbuild)
     ]
+
+
+@contextmanager
+def named(trigger: Instruction) -> Iterator[None]:
+    """Errors say which trigger it is: their place is the FROM, where it does not stand."""
+    try:
+        yield
+    except Invalid as error:
+        error.message = f"ONBUILD {trigger.text}: {error.message}"
+        raise
 
 
 def _read(expression: str, image: str, place: Span) -> Instruction:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from bennu.cli import human
 from bennu.cli.command import YES, Arguments, Command, option, switch
 from bennu.cli.context import Context
 from bennu.cli.values import assignment, duration_seconds, storage_bytes
+
+if TYPE_CHECKING:
+    from bennu.build.storage import Kind
+
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "regular": ("step", "superseded"),
+    "exec.cachemount": ("cache-mount",),
+    "step": ("step",),
+    "superseded": ("superseded",),
+    "failed": ("failed",),
+    "cache-mount": ("cache-mount",),
+}
+"""What ``--filter type=`` means."""
 
 COMMAND = Command(
     "builder prune",
@@ -16,7 +30,8 @@ COMMAND = Command(
     (
         switch("-a", "--all", help="Forget the steps that images stand on too"),
         option(
-            "--filter", metavar="NAME=VALUE", dest="filters", help="Only some: until=24h is what was not used since",
+            "--filter", metavar="NAME=VALUE", dest="filters",
+            help="Only some: until=24h (not used since), type=regular|exec.cachemount|failed",
             repeatable=True, convert=assignment,
         ),
         option(
@@ -33,6 +48,7 @@ COMMAND = Command(
     ),
     examples=(
         ("bennu builder prune --filter until=24h --yes", "what was not used for a day"),
+        ("bennu builder prune --filter type=exec.cachemount --yes", "the cache mounts"),
         ("bennu builder prune --keep-storage 5GB", "all but the 5 GB that were used last"),
     ),
 )  # fmt: skip
@@ -43,6 +59,7 @@ def run(args: Arguments, context: Context) -> int:
     from bennu.wiring import Runtime
 
     idle_seconds = _idle_seconds(args.filters)
+    kinds = _kinds(args.filters)
     if not args.dry_run:
         what = "the whole build cache" if args.all else "what the build cache alone needs"
         context.confirm(f"Remove {what}?", yes=args.yes)
@@ -50,6 +67,7 @@ def run(args: Arguments, context: Context) -> int:
         pruned = store.build_storage.prune(
             keep_bytes=args.keep_bytes,
             unused_since=None if idle_seconds is None else time.time() - idle_seconds,
+            kinds=kinds,
             shared=args.all,
             dry_run=args.dry_run,
         )
@@ -68,10 +86,25 @@ def _idle_seconds(filters: Iterable[tuple[str, str | None]]) -> float | None:
 
     found: list[float] = []
     for name, value in filters:
+        if name == "type":
+            continue
         if name != "until":
-            raise Usage(f"--filter {name!r} is none that there is", "until=24h is")
+            raise Usage(f"--filter {name!r} is none that there is", "until=24h and type=regular are")
         try:
             found.append(duration_seconds(value or ""))
         except ValueError as error:
             raise Usage(f"--filter until={value or ''!r}: it {error}") from error
     return max(found, default=None)
+
+
+def _kinds(filters: Iterable[tuple[str, str | None]]) -> tuple[Kind, ...]:
+    """The kinds that ``type`` names, BuildKit's words or bennu's own; none: all. ``Usage`` for another word."""
+    from bennu.errors import Usage
+
+    found: list[Kind] = []
+    for name, value in filters:
+        if name == "type":
+            if value not in KINDS:
+                raise Usage(f"--filter type={value or ''} is no kind of entry", f"there are {', '.join(KINDS)}")
+            found += KINDS[value]
+    return tuple(found)

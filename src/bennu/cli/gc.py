@@ -45,6 +45,8 @@ def run(args: Arguments, context: Context) -> int:
 
     with Fleet(context.settings) as fleet:
         rests = 0 if args.dry_run else fleet.containers.sweep() + _sweep_volumes(fleet) + fleet.sweep_contents()
+        if not args.dry_run:
+            fleet.failures.sweep()
         done = fleet.tidying(args.disk_limit).tidy(dry_run=args.dry_run, all_untagged=True)
     verb = "would remove" if args.dry_run else "removed"
     for kind, names in (

@@ -2,7 +2,7 @@
 
 ``$v``, ``${v}`` and the modifiers ``:- - :+ + :? ? # ## % %% / //``; the modifier's word is itself expanded. Two
 readings of the result: as one word (``expand_word``), or split where unquoted blanks stand after substitution
-(``expand_words``, which EXPOSE and heredoc names use). Which fields of which instruction are expanded is in
+(``Expanded.words``, which EXPOSE and heredoc names use). Which fields of which instruction are expanded is in
 ``fields``; the patterns of ``#``, ``%`` and ``/`` are in ``pattern``.
 """
 
@@ -63,11 +63,6 @@ def expand(word: str, env: Mapping[str, str], options: Options = DEFAULTS) -> Ex
 def expand_word(word: str, env: Mapping[str, str], escape: str = "\\") -> str:
     """``word`` with its variables put in and its quotes and escapes taken out; blanks are kept."""
     return expand(word, env, Options(escape=escape)).text
-
-
-def expand_words(word: str, env: Mapping[str, str], escape: str = "\\") -> tuple[str, ...]:
-    """The same, split at blanks that are neither quoted nor escaped; a variable's value is split too."""
-    return expand(word, env, Options(escape=escape)).words
 
 
 class _Words:

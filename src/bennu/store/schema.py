@@ -451,6 +451,10 @@ CREATE TABLE hold_looks (           -- deploy.holds: what the last look found
 ) STRICT;
 """
 
+_NO_FILE_DIGESTS: Final = """
+DROP TABLE file_digests;            -- they are in files
+"""
+
 MIGRATIONS: Final[tuple[str, ...]] = (
     _STORE + _BUILD + _RUNTIME + _ENGINE + _DEPLOY,
     _STOPPED_SETS,
@@ -465,4 +469,5 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _VOLUMES,
     _COMMITS,
     _HOLDS,
+    _NO_FILE_DIGESTS,
 )

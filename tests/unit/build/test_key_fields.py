@@ -41,7 +41,6 @@ CHANGES: dict[str, tuple[Step, object]] = {
     "Run.directory": (RUN, "/app"),
     "Run.user": (RUN, "web"),
     "Run.network": (RUN, "none"),
-    "Run.input": (RUN, "text"),
     "Run.script": (RUN, None),
     "Run.mounts": (RUN, MOUNTS[:-1]),
     "Run.security": (RUN, "insecure"),

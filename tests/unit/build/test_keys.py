@@ -38,7 +38,6 @@ def by_identity(step: Step, identity: Digest = OTHER, parent: Digest = SCRATCH) 
         {"directory": "/app"},
         {"user": "web"},
         {"network": "none"},
-        {"input": "text"},
         {"script": InlineFile("E", "#!/bin/sh\n")},
     ],
 )

@@ -115,3 +115,21 @@ class TestAgents:
         with near:
             assert near.recv(100) == b""  # what was open at the end is closed
         assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "url", "expected"),
+    [
+        ({"GIT_AUTH_TOKEN": "t"}, "GIT", "https://h.example/x.git", "basic eC1hY2Nlc3MtdG9rZW46dA=="),
+        ({"GIT_AUTH_HEADER": "basic zzz\n", "GIT_AUTH_TOKEN": "t"}, "GIT", "https://h.example/x.git", "basic zzz"),
+        ({"GIT_AUTH_TOKEN": "t", "GIT_AUTH_HEADER.h.example": "own"}, "GIT", "https://u:p@h.example/x", "own"),
+        ({"GIT_AUTH_TOKEN.other": "t"}, "GIT", "https://h.example/x.git", None),
+        ({"GIT_AUTH_TOKEN": "t"}, "GIT", "git@h.example:x", None),
+        ({"GIT_AUTH_TOKEN": "t"}, "HTTP", "https://h.example/x", None),
+        ({"HTTP_AUTH_TOKEN.h.example:8080": "t"}, "HTTP", "http://h.example:8080/x", "Bearer t"),
+        ({}, "HTTP", "http://h.example/x", None),
+    ],
+)
+def test_what_servers_are_told(given, kind, url, expected):
+    grants = Grants({name: SecretSource(name, env=name) for name in given}, environ=given)
+    assert grants.authorization(kind, url) == expected

@@ -328,7 +328,7 @@ def test_a_build_that_waits_for_another_ones_step_says_for_whom(store):
     thread.join()
     waiting, cached = other.events
     assert isinstance(waiting, Waiting)
-    assert waiting.holder == f"pid {os.getpid()} (build of here)"
+    assert waiting.holder == "the build of here of this command"
     assert isinstance(cached, Cached)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bennu.dockerfile.expansion import ExpansionError, Options, expand, expand_word, expand_words
+from bennu.dockerfile.expansion import ExpansionError, Options, expand, expand_word
 
 ENV = {"home": "/root", "two": "a  b", "empty": "", "path": "/usr/lib/x.tar.gz", "star": "*", "v7": "v7", "한": "글"}
 
@@ -127,7 +127,7 @@ def test_refusals(word, message):
     ],
 )
 def test_word_splitting(word, want):
-    assert expand_words(word, ENV) == want
+    assert expand(word, ENV).words == want
 
 
 def test_the_escape_character_is_the_files():
