@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -256,7 +257,13 @@ class Runtime(Store):
     def _fetch_base(self, always: bool, listener: Listener, name: str, platform: Platform) -> Image | None:
         """A base image; a fetch is shown as a step of the build, before all others."""
         from bennu.build.progress import Finished, Started
+        from bennu.errors import NotFound
 
+        if not always:  # what is here needs nothing of what speaks to registries
+            with suppress(NotFound):
+                found = self.images.find(name, platform)
+                if found is not None:
+                    return found
         said: list[str] = []
 
         def say(line: str) -> None:
