@@ -204,5 +204,3 @@ def _signal(field: Field | None) -> str | None:
         return name
     field.fail(f"{text!r} is no signal", did_you_mean(name, _SIGNALS))
     return None
-
-
