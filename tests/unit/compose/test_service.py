@@ -2,7 +2,6 @@ import pytest
 
 from bennu.compose.extension import Probe
 from bennu.compose.model import Build, DependsOn, Healthcheck, Resources, Restart, Ulimit
-from bennu.errors import Unsupported
 from tests.unit.compose.support import errors, project, service, service_error
 
 OTHER = "  db: {image: postgres}\n"
