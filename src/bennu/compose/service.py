@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 
 from bennu.compose import schema, values
 from bennu.compose.attaching import read_attachments, read_file_mounts
-from bennu.compose.confining import check_security, read_confinement
 from bennu.compose.build import read_build
+from bennu.compose.confining import check_security, read_confinement
 from bennu.compose.environment import read_environment, read_labels
 from bennu.compose.expectations import read_quiesce, read_validations
 from bennu.compose.extension import XBennu
