@@ -8,7 +8,7 @@ nothing below imports this module.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from bennu.oci.platform import Platform
     from bennu.registry.pull import Listener as TransferListener
     from bennu.registry.source import ImageSource
+    from bennu.registry.upstream import Upstream
     from bennu.runtime.containers import Containers
     from bennu.store.archive_loader import Loader
     from bennu.store.base import SnapshotId
@@ -432,7 +433,14 @@ class Fleet(Runtime):
         from bennu.deploy.drift_records import DriftRecords
 
         records = DriftRecords(self.database)
-        return Drifts(self.engine, self.history, records, lambda: agent.running(self.settings) is not None)
+        is_running = lambda: agent.running(self.settings) is not None  # noqa: E731
+        return Drifts(self.engine, self.history, records, is_running, self._upstream)
+
+    def _upstream(self, names: Iterable[str]) -> Upstream:
+        from bennu.registry.sent import Sent
+        from bennu.registry.upstream import look
+
+        return look(self.settings, self.images, Sent(self.database), names)
 
     def hook_environ(self) -> dict[str, str]:
         """What commands of hooks get, besides the event."""

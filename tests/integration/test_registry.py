@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from bennu.config import Settings
+from bennu.digest import short
 from bennu.errors import BennuError, Corrupt, Failed, Invalid, NotFound, Unavailable, Unsupported
 from bennu.host import http
 from bennu.host.network import free_port
@@ -38,6 +39,7 @@ from bennu.registry.push import Pusher
 from bennu.registry.registries import Registries
 from bennu.registry.sent import Sent
 from bennu.registry.source import ImageSource, refresh_seconds
+from bennu.registry.upstream import Upstream, look
 from bennu.wiring import Store
 from tests.integration.registry_server import INDEX, Handler, Registry, cut_after, digest_of, times
 
@@ -642,6 +644,34 @@ def test_an_image_is_fetched_where_it_is_missing(client, registry):
 )
 def test_policies_with_a_time(policy, seconds):
     assert refresh_seconds(policy) == seconds
+
+
+def upstream(client: Client, *names: str) -> Upstream:
+    store = client.store
+    return look(store.settings, store.images, Sent(store.database), names)
+
+
+def test_names_that_have_moved_upstream(client, registry):
+    registry.add_image("a", "1", FILES)
+    name, made = f"{registry.address}/a:1", f"{registry.address}/made:1"
+    first = client.pull(name)
+    client.store.images.tag(client.made(WHOLE).manifest, parse_name(made))
+    client.push(client.store.images.resolve(made), made)  # it has another digest there than here
+    same = upstream(client, name, made, f"{registry.address}/none:1")
+    assert set(same.here) == {name, made}
+    assert (same.here, same.notes) == (same.there, ())
+    registry.add_image("a", "1", [{"x": b"2"}])
+    moved = upstream(client, name)
+    assert moved.here[name] == short(first.digest)
+    assert moved.here != moved.there
+
+
+def test_a_registry_that_does_not_answer_is_said(client, registry):
+    registry.add_image("a", "1", FILES)
+    name = f"{registry.address}/a:1"
+    client.pull(name)
+    registry.faults.append(times(100, "HEAD", lambda handler: handler.answer(503)))
+    assert "503" in upstream(client, name).notes[0]
 
 
 # Debian's own

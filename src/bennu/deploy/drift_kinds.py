@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-Mend = Literal["replace", "around", "remove", "rebuild", "apply", "reprovision", "agent", "accept", "restore"]
+Mend = Literal["replace", "around", "remove", "rebuild", "apply", "pull", "reprovision", "agent", "accept", "restore"]
 
 
 class Kind(NamedTuple):
@@ -85,6 +85,7 @@ KINDS: Final[dict[str, Kind]] = {
     "layer": Kind("file of the image", "", "rebuild"),
     "blob": Kind("blob,", "", "rebuild"),
     "tag": Kind("meaning of the name", "images", "apply"),
+    "upstream": Kind("meaning in its registry of the name", "images", "pull"),
     # the host
     "host-kernel": Kind("kernel", "host", "accept"),
     "host-package": Kind("package", "host", "accept"),

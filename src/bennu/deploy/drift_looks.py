@@ -7,8 +7,10 @@ the host is like and what the names of the images mean: later looks compare with
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
+
+import msgspec
 
 from bennu.deploy import drift
 from bennu.deploy.drift import Baseline, Record
@@ -18,7 +20,7 @@ from bennu.deploy.errands import Errand
 from bennu.deploy.history import History
 from bennu.deploy.news import NotifyHooks
 from bennu.engine.base import Engine
-from bennu.engine.survey import Survey
+from bennu.engine.survey import Facts, Survey
 from bennu.errors import Conflict
 
 EVERY_SECONDS: Final = 300.0
@@ -27,22 +29,40 @@ SOON_SECONDS: Final = 10.0
 """After a switch it looks this soon, so that what is recorded is what was switched to."""
 
 
+LookUpstream = Callable[[Iterable[str]], tuple[dict[str, str], dict[str, str], tuple[str, ...]]]
+"""What names of images mean here and in their registries, and what could not be asked."""
+
+
 class Drifts:
     """Looks at projects. ``agent`` says whether one runs."""
 
     def __init__(
-        self, engine: Engine, history: History, records: DriftRecords, agent: Callable[[], bool] = lambda: True
+        self,
+        engine: Engine,
+        history: History,
+        records: DriftRecords,
+        agent: Callable[[], bool] = lambda: True,
+        upstream: LookUpstream | None = None,
     ) -> None:
         self.engine = engine
         self.records = records
         self._history = history
         self._agent = agent
+        self._upstream = upstream
 
     def look(self, project: str, *, deep: bool = False) -> tuple[Look, Look]:
-        """Look now: everything that was found, and what of it is new since the last look."""
+        """Look now: everything that was found, and what of it is new since the last look.
+
+        A ``deep`` one asks registries as well whether names have moved.
+        """
         survey = self.engine.survey(project, deep=deep)
-        found = drift.compute(survey, self._record(survey))
         notes = survey.notes
+        if deep and self._upstream is not None:
+            here, there, more = self._upstream(survey.tags)
+            moved = Facts(kind="upstream", want=here, have=there)
+            survey = msgspec.structs.replace(survey, facts=(*survey.facts, moved))
+            notes = (*notes, *more)
+        found = drift.compute(survey, self._record(survey))
         if self._history.rolling(project) is not None:
             notes = (*notes, "a rollout is under way: what it changes may show here")
         return self.records.keep(project, found, notes, survey.taken)

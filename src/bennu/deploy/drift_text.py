@@ -64,6 +64,7 @@ def command(drift: Drift) -> str:
         "remove": f"bennu rm --force {drift.field}",
         "rebuild": "bennu reprovision --rebuild",
         "apply": "bennu apply",
+        "pull": f"bennu pull {drift.field} && bennu apply",
         "restore": "bennu apply",
         "reprovision": f"bennu reprovision {name.rpartition('.')[0] or name}",
         "accept": "bennu drift --accept",

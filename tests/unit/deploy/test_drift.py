@@ -174,6 +174,7 @@ def test_mending_replaces_each_thing_once_and_strangers_go_first():
         (drift_of("container", field="evil"), "bennu rm --force evil"),
         (drift_of("switch-map"), "bennu drift --fix"),
         (drift_of("tag"), "bennu apply"),
+        (drift_of("upstream", field="nginx:1"), "bennu pull nginx:1 && bennu apply"),
         (drift_of("volume", "data"), "bennu apply"),
     ],
 )
