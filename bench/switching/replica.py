@@ -11,10 +11,12 @@ import hashlib
 import os
 import signal
 import struct
+import time
 
 VERSION = os.environ["VERSION"].encode()
 PAGE = hashlib.sha256(b"page").hexdigest().encode() * 16
 STEP_SECONDS = 0.25
+IDLE_SECONDS = 30.0
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 GOING_AWAY = 1001
@@ -25,7 +27,7 @@ class Replica:
         self.sockets = set()
         self.busy = 0
         self.ending = asyncio.Event()
-        self.others = []  # idle connections to api
+        self.others = []  # connections to api that are idle, and since when
 
     async def serve(self, reader, writer):
         try:
@@ -89,10 +91,19 @@ class Replica:
             await writer.drain()
             await asyncio.sleep(seconds / parts)
 
+    def kept(self):
+        """A connection that was idle for less than whoever answers allows; older ones may be closed at any moment."""
+        while self.others:
+            since, reader, writer = self.others.pop()
+            if time.monotonic() - since < IDLE_SECONDS and not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
+
     async def chain(self):
         """What ``api`` says; asked once, on a connection that is kept."""
         try:
-            reader, writer = self.others.pop() if self.others else await asyncio.open_connection("api", 80)
+            reader, writer = self.kept() or await asyncio.open_connection("api", 80)
             writer.write(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")
             head = await reader.readuntil(b"\r\n\r\n")
             fields = head.lower().split(b"\r\n")
@@ -101,7 +112,7 @@ class Replica:
             if b"connection: close" in fields:
                 writer.close()
             else:
-                self.others.append((reader, writer))
+                self.others.append((time.monotonic(), reader, writer))
             if head.split(b" ")[1] != b"200":
                 return b"502 Bad Gateway", head[:60]
         except (OSError, asyncio.IncompleteReadError) as error:

@@ -79,7 +79,9 @@ class Client:
             due = max(due + self.interval, time.monotonic() - 0.5)
             started = time.monotonic()
             try:
-                version = await asyncio.wait_for(self.once(stop), PATIENCE_SECONDS + self.slow)
+                # a websocket stays; each of its messages has a time of its own
+                limit = None if self.kind == "websocket" else PATIENCE_SECONDS + self.slow
+                version = await asyncio.wait_for(self.once(stop), limit)
                 if version is not None:
                     self.tally.answered(self.kind, version, started)
             except (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError) as error:

@@ -35,6 +35,7 @@ def look(settings):
         revisions = [(one.number, one.state) for one in reversed(fleet.history.revisions(PROJECT))]
         rolling = fleet.history.rolling(PROJECT)
     known = {replica.container for found in seen.sets.values() for replica in found.replicas}
+    known |= {held.replica.container for held in seen.holds}
     prefix = cgroup_prefix(settings)
     groups = {name.removeprefix(prefix).removesuffix("-conmon") for name in cgroups.named(prefix)}
     return {
