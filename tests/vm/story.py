@@ -213,6 +213,31 @@ def a_reboot_brings_it_back(fleet: Fleet) -> None:
     fleet.await_whole(fleet.version - 1)
 
 
+def a_hold_outlives_a_reboot_and_ends_in_time(fleet: Fleet) -> None:
+    fleet.bennu("hold web.2 --for 7d --reason looking", seconds=120)
+    fleet.await_whole()
+    fleet.bennu("exec web.2-held touch /found")
+    before = fleet.look()["active"]
+    fleet.machine.reboot()
+    found = fleet.await_whole(seconds=90)
+    check(found["active"] == before, found)
+    check(found["holds"] == ["web.2"], found["holds"])
+    check("looking" in fleet.bennu("hold ls"), "the reason is lost")
+    for _ in range(30):  # it is started after those that serve
+        status, _, errors = fleet.machine.try_run("cd /srv/fleet && bennu exec web.2-held ls /found")
+        if status == 0:
+            break
+    check(status == 0, f"what it wrote is lost: {errors}")
+    fleet.bennu("hold --renew web.2 --for 1s")  # and nobody is there when its time is up
+    fleet.machine.cut_power()
+    fleet.machine.start()
+    for _ in range(30):
+        found = fleet.await_whole(seconds=90)
+        if not found["holds"]:
+            break
+    check(found["holds"] == [], "the hold has not ended")
+
+
 def a_power_cut(state: str, moment: str, how: str) -> Callable[[Fleet], None]:
     """The power fails exactly there."""
 
@@ -286,6 +311,7 @@ STEPS: tuple[Callable[[Fleet], None], ...] = (
     a_kept_set_freezes_and_comes_back,
     the_clock_jumps,
     a_reboot_brings_it_back,
+    a_hold_outlives_a_reboot_and_ends_in_time,
 )
 LAST = (it_goes_without_a_trace,)
 

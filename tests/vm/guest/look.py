@@ -36,6 +36,7 @@ def look(settings):
         rolling = fleet.history.rolling(PROJECT)
     known = {replica.container for found in seen.sets.values() for replica in found.replicas}
     known |= {held.replica.container for held in seen.holds}
+    holds = sorted(held.replica.name for held in seen.holds)
     prefix = cgroup_prefix(settings)
     groups = {name.removeprefix(prefix).removesuffix("-conmon") for name in cgroups.named(prefix)}
     return {
@@ -49,6 +50,7 @@ def look(settings):
         "temperature": {name: found.temperature for name, found in seen.sets.items()},
         "strays": sorted(set(containers) - known)
         + sorted(one for one in groups if len(one) == 12 and one not in alive),
+        "holds": holds,
         "revisions": revisions,
         "rolling": None if rolling is None else rolling[0].number,
         "switch": seen.switch_running,
