@@ -6,9 +6,11 @@ written by then is lost. The disk is an overlay over an image that is never writ
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
+import signal
 import socket
 import subprocess
 import threading
@@ -22,6 +24,7 @@ PROGRAM = "qemu-system-x86_64"
 MEMORY_MIB = 1536
 CONNECT_SECONDS = 20.0
 TAIL_LINES = 40
+PR_SET_PDEATHSIG = 1
 HOST_CPU = "host,arch-capabilities=off"
 """A hypervisor below this one may show that register and refuse it to be set."""
 
@@ -100,7 +103,9 @@ class Machine:
             (self.directory / name).unlink(missing_ok=True)
         self.console.touch()
         with open(self.directory / "qemu.log", "ab") as log:
-            self._child = subprocess.Popen(self._argv(how), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._child = subprocess.Popen(
+                self._argv(how), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent
+            )
 
     def _argv(self, how: str) -> list[str]:
         accelerate = ["-accel", "kvm", "-cpu", HOST_CPU] if self.has_kvm else ["-accel", "tcg", "-cpu", "max"]
@@ -241,6 +246,10 @@ class Machine:
             lines = self.console.read_text(errors="replace").splitlines()
             return _indented("\n".join(lines[-TAIL_LINES:]))
         return ""
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _indented(text: str) -> str:

@@ -10,6 +10,7 @@ at the first that fails. Leaves nothing but the cache in /var/cache/bennu-test-v
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ TRIAL_SECONDS = 8.0
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bennu-test-vm-", dir="/var/tmp") as name:
         directory = Path(name)

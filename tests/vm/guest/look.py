@@ -13,6 +13,7 @@ import urllib.request
 from bennu.config import Settings
 from bennu.host import cgroups
 from bennu.runtime.places import cgroup_prefix
+from bennu.runtime.records import SHORT
 from bennu.wiring import Fleet
 
 PROJECT = "guest"
@@ -31,7 +32,6 @@ def look(settings):
     with Fleet(settings) as fleet:
         seen = fleet.engine.observe(PROJECT)
         containers = {one.id: one for one in fleet.containers.list()}
-        alive = {one.id[:12] for one in containers.values() if one.status.is_alive}
         revisions = [(one.number, one.state) for one in reversed(fleet.history.revisions(PROJECT))]
         rolling = fleet.history.rolling(PROJECT)
     known = {replica.container for found in seen.sets.values() for replica in found.replicas}
@@ -39,6 +39,7 @@ def look(settings):
     holds = sorted(held.replica.name for held in seen.holds)
     prefix = cgroup_prefix(settings)
     groups = {name.removeprefix(prefix).removesuffix("-conmon") for name in cgroups.named(prefix)}
+    groups = {name for name in groups if len(name) == SHORT}  # others are no container's
     return {
         "page": page(),
         "active": dict(seen.active),
@@ -48,8 +49,7 @@ def look(settings):
             for name, found in seen.sets.items()
         },
         "temperature": {name: found.temperature for name, found in seen.sets.items()},
-        "strays": sorted(set(containers) - known)
-        + sorted(one for one in groups if len(one) == 12 and one not in alive),
+        "strays": sorted(set(containers) - known) + sorted(groups - {one[:SHORT] for one in containers}),
         "holds": holds,
         "revisions": revisions,
         "rolling": None if rolling is None else rolling[0].number,
