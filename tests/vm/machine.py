@@ -6,11 +6,9 @@ written by then is lost. The disk is an overlay over an image that is never writ
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import queue
-import signal
 import socket
 import subprocess
 import threading
@@ -21,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PROGRAM = "qemu-system-x86_64"
+GOES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 MEMORY_MIB = 1536
 CONNECT_SECONDS = 20.0
 TAIL_LINES = 40
-PR_SET_PDEATHSIG = 1
 HOST_CPU = "host,arch-capabilities=off"
 """A hypervisor below this one may show that register and refuse it to be set."""
 
@@ -103,14 +101,12 @@ class Machine:
             (self.directory / name).unlink(missing_ok=True)
         self.console.touch()
         with open(self.directory / "qemu.log", "ab") as log:
-            self._child = subprocess.Popen(
-                self._argv(how), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent
-            )
+            self._child = subprocess.Popen(self._argv(how), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _argv(self, how: str) -> list[str]:
         accelerate = ["-accel", "kvm", "-cpu", HOST_CPU] if self.has_kvm else ["-accel", "tcg", "-cpu", "max"]
         return [
-            PROGRAM, "-machine", "q35", *accelerate, "-smp", "2", "-m", str(MEMORY_MIB),
+            *GOES_WITH_US, PROGRAM, "-machine", "q35", *accelerate, "-smp", "2", "-m", str(MEMORY_MIB),
             "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none",
             "-kernel", str(self.disk.kernel), "-initrd", str(self.disk.initrd),
             "-append", f"root=/dev/vda rw console=ttyS0 panic=1 systemd.unified_cgroup_hierarchy=1 {how}",
@@ -246,10 +242,6 @@ class Machine:
             lines = self.console.read_text(errors="replace").splitlines()
             return _indented("\n".join(lines[-TAIL_LINES:]))
         return ""
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _indented(text: str) -> str:
