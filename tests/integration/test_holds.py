@@ -113,7 +113,8 @@ def test_a_life_of_a_hold(fleet: FleetWorld):
     first = seen.active["web"]
     for version in ("v2", "v3", "v4"):
         fleet.write(version)
-        fleet.apply()
+        assert "; it stays as it is" in fleet.apply().stdout
+    assert "Held:      web.2, out of the traffic, for 6d 23h more: it leaks" in fleet.succeed("status").stdout
     seen = fleet.observe()
     assert first not in seen.sets
     assert [(one.name, one.replica.state) for one in seen.holds] == [("web.2", "running")]
