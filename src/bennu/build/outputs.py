@@ -95,10 +95,7 @@ def _fields(text: str) -> list[str]:
 
 def _described(kind: str, values: dict[str, str], text: str) -> Output:
     if kind == "registry" or (kind == "image" and _truth("push", values.get("push", "false"), text)):
-        raise Unsupported(
-            f"--output {text!r}: nothing can be pushed, there is no client of registries yet",
-            "leave it out, then `bennu save IMAGE` gives an archive that others push",
-        )
+        raise Unsupported(f"--output {text!r}: an output is kept here", "write --push, or `bennu push NAME` afterwards")
     known = next((each for each in _KINDS if each == kind), None)
     if known is None:
         hint = spelling.hint(kind, _KINDS, f"there are {', '.join(_KINDS)}")

@@ -53,6 +53,7 @@ def _request(section: Build, names: Sequence[str], prototype: BuildRequest, envi
         target=section.target,
         platforms=tuple(dict.fromkeys(parse_platform(each, host) for each in section.platforms)),
         use_cache=prototype.use_cache and not section.no_cache,
+        pull=prototype.pull or section.pull,
         fresh_stages=(*section.no_cache_filter, *prototype.fresh_stages),
         network=cast("Network", network),
         around=_around(section, prototype.around),

@@ -77,7 +77,7 @@ def _wanted(args: Arguments, context: Context) -> tuple[Project, dict[str, Wante
 def _refuse_flags_of_one_image(args: Arguments) -> None:
     from bennu.errors import Usage
 
-    shared = {arg.dest for arg in (*STEPS, *AROUND, *SHOWN, *SERVICES)} - ONE_IMAGE
+    shared = {arg.dest for arg in (*STEPS, *AROUND, *SHOWN, *SERVICES)} - ONE_IMAGE | {"pull"}
     for arg in FLAGS:
         if arg.dest not in {*shared, "context", "files", "labels"} and _is_given(arg, args):
             raise Usage(

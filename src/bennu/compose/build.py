@@ -46,6 +46,7 @@ def read_build(field: Field | None, base: Base, environ: Mapping[str, str]) -> B
         labels=_pairs(field.get("labels")),
         network=_network(field.get("network")),
         no_cache=bool(_boolean(field, "no_cache")),
+        pull=bool(_boolean(field, "pull")),
         no_cache_filter=_strings(field.get("no_cache_filter")),
         platforms=_strings(field.get("platforms")),
         ssh=_agents(field.get("ssh")),

@@ -70,6 +70,8 @@ class Build(Value, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] = {}
     network: str | None = None
     no_cache: bool = False
+    pull: bool = False
+    """Registries are asked for newer base images."""
     no_cache_filter: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     ssh: tuple[str, ...] = ()

@@ -150,6 +150,7 @@ def _build(build: Build) -> dict[str, Any]:
         "network": build.network,
         "shm_size": build.shm_size_bytes,
         "no_cache": build.no_cache or None,
+        "pull": build.pull or None,
     }
     several = {
         "args": build.args,

@@ -106,7 +106,7 @@ SERVICE: Final = _section(
 
 BUILD: Final = _section(
     "additional_contexts args context dockerfile dockerfile_inline entitlements extra_hosts labels network no_cache "
-    "no_cache_filter platforms privileged shm_size ssh tags target ulimits",
+    "no_cache_filter platforms privileged pull shm_size ssh tags target ulimits",
     refused={
         "isolation": "is not supported: it is for Windows only",
         "secrets": "is not supported here: `bennu build --secret id=NAME,src=FILE` gives secrets to all services",
@@ -114,7 +114,6 @@ BUILD: Final = _section(
     warned={
         "cache_from cache_to": "has no effect: the store's own cache is used",
         "provenance sbom": "has no effect: no attestation is made",
-        "pull": "has no effect: base images are taken from the local store",
     },
 )
 

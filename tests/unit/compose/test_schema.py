@@ -70,6 +70,7 @@ NESTED_SAMPLES = {
             "labels": "{a: b}",
             "network": "none",
             "no_cache": "true",
+            "pull": "true",
             "no_cache_filter": "one",
             "platforms": "[linux/arm64]",
             "privileged": "true",
