@@ -7,7 +7,7 @@ import pytest
 
 from bennu.compose.extension import Canary, Expectation, Quiesce, Validation
 from bennu.compose.model import DependsOn, Exposed, Mount, Service, Volume
-from bennu.deploy.drift import Record, compute
+from bennu.deploy.drift.comparison import Record, compute
 from bennu.engine.actions import (
     Activate,
     AwaitReady,

@@ -22,9 +22,9 @@ import msgspec
 import pytest
 
 from bennu.config import Settings
-from bennu.deploy.drift import Drift
-from bennu.deploy.drift_kinds import KINDS
-from bennu.deploy.drift_text import command, sentence
+from bennu.deploy.drift.comparison import Drift
+from bennu.deploy.drift.kinds import KINDS
+from bennu.deploy.drift.text import command, sentence
 from bennu.engine.actions import Action, EndHold, HoldReplica, RenewReplica
 from bennu.engine.embedded.replicas import network_name
 from bennu.host import cgroups

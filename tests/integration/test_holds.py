@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from bennu.config import Settings
-from bennu.deploy.harvest import is_left_out
-from bennu.deploy.hold import Hold
+from bennu.deploy.hold.harvest import is_left_out
+from bennu.deploy.hold.lease import Hold
 from bennu.host.mounts import Overlay, opened
 from bennu.runtime.networks import DEFAULT
 from bennu.store.tree import is_portable
@@ -300,7 +300,7 @@ def _tree(root: int, covered: set[str]) -> dict[str, tuple[object, ...]]:
 KILLED = """
 import os, signal, sys
 from bennu.cli import main
-from bennu.deploy.holds import Holds
+from bennu.deploy.hold.records import Holds
 from bennu.engine.embedded.engine import EmbeddedEngine
 
 left = int(sys.argv[1])

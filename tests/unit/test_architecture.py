@@ -45,8 +45,9 @@ PURE = (
     "bennu.runtime.spec", "bennu.switch.config", "bennu.switch.model",
     "bennu.engine.sets", "bennu.engine.actions", "bennu.engine.snapshots", "bennu.engine.survey",
     "bennu.engine.embedded.expecting",
-    "bennu.deploy.drift", "bennu.deploy.drift_kinds", "bennu.deploy.drift_text", "bennu.deploy.drift_mending",
-    "bennu.deploy.plan", "bennu.deploy.states", "bennu.deploy.rollout", "bennu.deploy.release",
+    "bennu.deploy.drift.comparison", "bennu.deploy.drift.kinds", "bennu.deploy.drift.text",
+    "bennu.deploy.drift.mending",
+    "bennu.deploy.planning.plan", "bennu.deploy.states", "bennu.deploy.rollout", "bennu.deploy.release",
     "bennu.cli.command", "bennu.cli.parser",
 )  # fmt: skip
 """Modules that do no I/O, never log, take time as an argument and import nothing of ``host``.

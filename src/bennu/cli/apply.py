@@ -17,7 +17,7 @@ from bennu.cli.planning import BUILDING, CHOOSING, FULL, Planned, deployer_of, e
 if TYPE_CHECKING:
     from bennu.deploy.apply import Deployer
     from bennu.deploy.history import Source
-    from bennu.deploy.plan import Plan
+    from bennu.deploy.planning.plan import Plan
     from bennu.deploy.release import Release
     from bennu.wiring import Fleet
 
@@ -113,7 +113,7 @@ class _Road:
         """Just what a saved plan says, or nothing."""
         from bennu.cli.saved_plan import check, read
         from bennu.deploy.history import Source
-        from bennu.deploy.plan_file import digest
+        from bennu.deploy.planning.file import digest
 
         _refuse_choices(self._args)
         saved = read(self._args.plan)

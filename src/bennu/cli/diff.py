@@ -45,7 +45,7 @@ COMMAND = Command(
 
 def run(args: Arguments, context: Context) -> int:
     """Find both, compare, print."""
-    from bennu.deploy.release_changes import compare, document, render
+    from bennu.deploy.planning.release_changes import compare, document, render
     from bennu.wiring import Fleet
 
     with Fleet(context.settings) as fleet:
@@ -119,6 +119,6 @@ def _named(fleet: Fleet, project: str, word: str) -> tuple[str, Release]:
 
 
 def _inside(fleet: Fleet, old: Release, new: Release, service: str) -> ImageChanges | None:
-    from bennu.deploy.plan_details import changes_between
+    from bennu.deploy.planning.details import changes_between
 
     return changes_between(fleet.images, old.services[service].image, new.services[service].image)

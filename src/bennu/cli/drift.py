@@ -12,8 +12,8 @@ from bennu.cli.values import duration_seconds
 from bennu.errors import Failed, Usage
 
 if TYPE_CHECKING:
-    from bennu.deploy.drift_mending import Mending
-    from bennu.deploy.drift_records import Look
+    from bennu.deploy.drift.mending import Mending
+    from bennu.deploy.drift.records import Look
     from bennu.wiring import Fleet
 
 COMMAND = Command(
@@ -82,8 +82,8 @@ def _refuse_unknown(fleet: Fleet, name: str) -> None:
 
 def _watch(fleet: Fleet, name: str, args: Arguments, context: Context) -> int:
     """Look until somebody interrupts; what is new or gone is said as it comes."""
-    from bennu.deploy.drift_records import identity
-    from bennu.deploy.drift_text import about, sentence
+    from bennu.deploy.drift.records import identity
+    from bennu.deploy.drift.text import about, sentence
 
     before: dict[str, str] | None = None
     drifted = False
@@ -112,7 +112,7 @@ def _fix(fleet: Fleet, look: Look, args: Arguments, context: Context) -> Look:
     import threading
 
     from bennu.cli.rollout_progress import RolloutProgress
-    from bennu.deploy import drift_mending as mending
+    from bennu.deploy.drift import mending
 
     reporter = RolloutProgress(context)
     deployer = fleet.deployer(look.project, author("drift --fix"))
@@ -135,8 +135,8 @@ def _fix(fleet: Fleet, look: Look, args: Arguments, context: Context) -> Look:
 
 
 def _ask(chosen: Mending, look: Look, args: Arguments, context: Context) -> None:
-    from bennu.deploy.drift_mending import remains
-    from bennu.deploy.drift_text import page
+    from bennu.deploy.drift.mending import remains
+    from bennu.deploy.drift.text import page
 
     if not args.yes:
         context.stderr.write(page(look.project, look.drifts, look.notes, time.time()) + "\n")
@@ -150,7 +150,7 @@ def _ask(chosen: Mending, look: Look, args: Arguments, context: Context) -> None
 
 
 def _show(look: Look, args: Arguments, context: Context) -> None:
-    from bennu.deploy.drift_text import document, page
+    from bennu.deploy.drift.text import document, page
 
     if args.format == "json":
         context.print(document(look))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bennu.deploy.history import Revision
-    from bennu.deploy.plan import Plan
+    from bennu.deploy.planning.plan import Plan
 
 COMMAND = Command(
     "history",
@@ -157,7 +157,7 @@ def _services(plan: Plan) -> list[dict[str, object]]:
 
 
 def _detail(revision: Revision, plan: Plan, now: float) -> Iterator[str]:
-    from bennu.deploy.plan_text import sign
+    from bennu.deploy.planning.text import sign
 
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(revision.started))
     yield f"Revision {revision.number} of project {revision.project}"

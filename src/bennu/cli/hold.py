@@ -98,8 +98,8 @@ def _refuse_odd_flags(args: Arguments, what: str) -> None:
 
 def _hold(args: Arguments, context: Context, fleet: Fleet, replica: Named) -> int:
     from bennu.cli.rollout_progress import RolloutProgress
-    from bennu.deploy.hold import sentence
-    from bennu.deploy.hold_keeper import this_moment
+    from bennu.deploy.hold.keeper import this_moment
+    from bennu.deploy.hold.lease import sentence
 
     reporter = RolloutProgress(context)
     try:
@@ -116,8 +116,8 @@ def _hold(args: Arguments, context: Context, fleet: Fleet, replica: Named) -> in
 
 
 def _renew(args: Arguments, context: Context, fleet: Fleet, replica: Named) -> int:
-    from bennu.deploy.hold import admonition, sentence
-    from bennu.deploy.hold_keeper import this_moment
+    from bennu.deploy.hold.keeper import this_moment
+    from bennu.deploy.hold.lease import admonition, sentence
 
     hold = fleet.hold_keeper.renew(*replica, args.seconds)
     wake_agent(context)
@@ -141,9 +141,9 @@ def _release(args: Arguments, context: Context, fleet: Fleet, replica: Named) ->
 def _harvest(args: Arguments, context: Context, fleet: Fleet, replica: Named) -> int:
     from pathlib import Path
 
-    from bennu.deploy.harvest import dockerfile
-    from bennu.deploy.harvesting import write
-    from bennu.deploy.hold import instant
+    from bennu.deploy.hold.harvest import dockerfile
+    from bennu.deploy.hold.harvesting import write
+    from bennu.deploy.hold.lease import instant
 
     hold = fleet.hold_keeper.holds.find(*replica)
     files = fleet.engine.held_files(*replica)

@@ -11,7 +11,7 @@ from bennu.cli.human import ago
 from bennu.cli.output import Column, listing
 
 if TYPE_CHECKING:
-    from bennu.deploy.hold import Hold, Moment
+    from bennu.deploy.hold.lease import Hold, Moment
     from bennu.engine.sets import HoldObservation
 
 COMMAND = Command(
@@ -40,7 +40,7 @@ COLUMNS = (
 
 def run(args: Arguments, context: Context) -> int:
     """Print them."""
-    from bennu.deploy.hold_keeper import this_moment
+    from bennu.deploy.hold.keeper import this_moment
     from bennu.wiring import Fleet
 
     project = project_name(args, context)
@@ -55,7 +55,7 @@ def run(args: Arguments, context: Context) -> int:
 
 def record(hold: Hold, seen: HoldObservation | None, now: Moment) -> dict[str, object]:
     """A hold as a record of the listing."""
-    from bennu.deploy.hold import left_seconds, spell
+    from bennu.deploy.hold.lease import left_seconds, spell
 
     left = left_seconds(hold, now)
     over = hold.outcome if hold.ended else ("ending" if hold.stage == "ending" or left <= 0 else spell(left))

@@ -10,8 +10,8 @@ from bennu.cli.fleet import project_name
 from bennu.cli.output import printable, table
 
 if TYPE_CHECKING:
-    from bennu.deploy.hold import Hold, Moment
-    from bennu.deploy.holds import Line
+    from bennu.deploy.hold.lease import Hold, Moment
+    from bennu.deploy.hold.records import Line
     from bennu.engine.sets import HoldObservation
 
 COMMAND = Command(
@@ -36,7 +36,7 @@ def run(args: Arguments, context: Context) -> int:
     from contextlib import suppress
 
     from bennu.cli.hold_names import parse_replica
-    from bennu.deploy.hold_keeper import this_moment
+    from bennu.deploy.hold.keeper import this_moment
     from bennu.errors import BennuError
     from bennu.wiring import Fleet
 
@@ -63,7 +63,7 @@ def run(args: Arguments, context: Context) -> int:
 
 
 def _head(hold: Hold, seen: HoldObservation | None, now: Moment) -> list[str]:
-    from bennu.deploy.hold import admonition, countdown, instant
+    from bennu.deploy.hold.lease import admonition, countdown, instant
 
     lines = [f"Replica:   {hold.name} of project {hold.project}, set {hold.set or '-'}"]
     if hold.ended is None:
@@ -83,7 +83,7 @@ def _head(hold: Hold, seen: HoldObservation | None, now: Moment) -> list[str]:
 
 
 def _journal(journal: tuple[Line, ...]) -> str:
-    from bennu.deploy.hold import instant
+    from bennu.deploy.hold.lease import instant
 
     rows = [
         [

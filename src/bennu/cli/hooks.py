@@ -78,7 +78,7 @@ def run(args: Arguments, context: Context) -> int:
 
 def _described(hook: object) -> str:
     from bennu.compose.extension import Hook
-    from bennu.deploy.hooks import described
+    from bennu.deploy.telling.hooks import described
 
     assert isinstance(hook, Hook)
     return described(hook)
@@ -105,8 +105,8 @@ def _send(project: str, event: HookEvent, policy: Policy, fleet: Fleet, context:
     """Call each hook once; 1 if any of them fails."""
     import threading
 
-    from bennu.deploy.calls import attempt
-    from bennu.deploy.news import sample
+    from bennu.deploy.telling.calls import attempt
+    from bennu.deploy.telling.news import sample
     from bennu.errors import BennuError, Failed
 
     hooks = policy.hooks.of(event)

@@ -42,7 +42,7 @@ def run(args: Arguments, context: Context) -> int:
         document = {"before": before.manifest, "after": after.manifest, **msgspec.to_builtins(changes)}
         context.print(msgspec.json.encode(document).decode())
         return 0
-    from bennu.deploy.image_text import lines
+    from bennu.deploy.planning.image_text import lines
 
     if changes.is_empty:
         context.print("nothing is different inside")

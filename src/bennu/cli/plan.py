@@ -38,7 +38,7 @@ COMMAND = Command(
 def run(args: Arguments, context: Context) -> int:
     """Build, compare, print, save."""
     from bennu.cli.saved_plan import check_place, write
-    from bennu.deploy.plan_file import SavedPlan
+    from bennu.deploy.planning.file import SavedPlan
     from bennu.wiring import Fleet
 
     place = None if args.out is None else check_place(args.out)
@@ -50,8 +50,8 @@ def run(args: Arguments, context: Context) -> int:
         if args.format == "json":
             import json
 
-            from bennu.deploy.plan_details import gather
-            from bennu.deploy.plan_document import document
+            from bennu.deploy.planning.details import gather
+            from bennu.deploy.planning.document import document
 
             context.print(json.dumps(document(plan, gather(plan, fleet.images, fleet.history)), ensure_ascii=False))
         else:

@@ -16,12 +16,12 @@ from bennu.cli.fleet import author, load_project
 if TYPE_CHECKING:
     from bennu.compose.model import Project
     from bennu.deploy.apply import Deployer
-    from bennu.deploy.news import News
-    from bennu.deploy.plan import Plan
+    from bennu.deploy.planning.plan import Plan
+    from bennu.deploy.planning.replacing import Replacing
+    from bennu.deploy.planning.targets import Selection
     from bennu.deploy.policy import Policy
     from bennu.deploy.release import Release
-    from bennu.deploy.replacing import Replacing
-    from bennu.deploy.targets import Selection
+    from bennu.deploy.telling.news import News
     from bennu.digest import Digest
     from bennu.wiring import Fleet
 
@@ -84,7 +84,7 @@ class Planned:
     @cached_property
     def replacing(self) -> Replacing:
         """What is made again though nothing differs. ``NotFound`` for what there is not."""
-        from bennu.deploy.replacing import parse
+        from bennu.deploy.planning.replacing import parse
         from bennu.errors import Usage
 
         found = parse(self._args.replaced, self.project.services)
@@ -94,7 +94,7 @@ class Planned:
         return found
 
     def _select(self) -> Selection | None:
-        from bennu.deploy.targets import select
+        from bennu.deploy.planning.targets import select
 
         if not self._args.targets:
             return None
@@ -134,8 +134,8 @@ class Planned:
 
         ``Conflict`` where what runs has moved so that other services would have been chosen.
         """
+        from bennu.deploy.planning.targets import merged
         from bennu.deploy.release import resolve
-        from bennu.deploy.targets import merged
         from bennu.errors import Conflict
 
         release = resolve(self._moving, self.images, self.files)
@@ -176,15 +176,15 @@ def build_images(fleet: Fleet, project: Project, args: Arguments, context: Conte
 
 def show_plan(fleet: Fleet, plan: Plan, context: Context, *, full: bool = False, inside: bool = True) -> None:
     """The plan on standard output, with what is known of it besides; ``inside`` images only where there is time."""
-    from bennu.deploy.plan_details import gather
-    from bennu.deploy.plan_text import render
+    from bennu.deploy.planning.details import gather
+    from bennu.deploy.planning.text import render
 
     for line in render(plan, gather(plan, fleet.images if inside else None, fleet.history), full=full):
         context.print(line)
     holds = fleet.hold_keeper.holds.living(plan.project)
     if holds:
-        from bennu.deploy.hold import plan_lines
-        from bennu.deploy.hold_keeper import this_moment
+        from bennu.deploy.hold.keeper import this_moment
+        from bennu.deploy.hold.lease import plan_lines
 
         context.print()
         for line in plan_lines(holds, this_moment()):

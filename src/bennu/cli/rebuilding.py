@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bennu.build.progress import Listener
     from bennu.compose.model import Project, Service
     from bennu.deploy.images import Wanted
-    from bennu.deploy.news import News
+    from bennu.deploy.telling.news import News
     from bennu.digest import Digest
     from bennu.wiring import Fleet
 

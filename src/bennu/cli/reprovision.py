@@ -13,8 +13,8 @@ from bennu.cli.fleet import DEADLINES, NO_HOOKS, author, project_name, roll_out
 from bennu.cli.human import clock
 
 if TYPE_CHECKING:
-    from bennu.deploy.news import News
     from bennu.deploy.reprovisioning import Rebuilder, Reprovisioning
+    from bennu.deploy.telling.news import News
     from bennu.wiring import Fleet
 
 COMMAND = Command(

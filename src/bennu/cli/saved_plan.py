@@ -11,7 +11,7 @@ from bennu.errors import AlreadyExists, BennuError, Conflict, Failed, Invalid, N
 
 if TYPE_CHECKING:
     from bennu.cli.command import Arguments
-    from bennu.deploy.plan_file import SavedPlan
+    from bennu.deploy.planning.file import SavedPlan
     from bennu.wiring import Fleet
 
 MODE: Final = 0o600
@@ -21,7 +21,7 @@ LIMIT_BYTES: Final = 64 << 20
 
 def check_place(name: str) -> Path:
     """Where a plan is to be saved. ``Usage``, ``NotFound`` or ``AlreadyExists`` before anything is built for it."""
-    from bennu.deploy.plan_file import is_saved_plan
+    from bennu.deploy.planning.file import is_saved_plan
 
     if name == "-":
         raise Usage("a saved plan goes to a file", "`bennu plan --format json` prints a plan for other programs")
@@ -39,7 +39,7 @@ def check_place(name: str) -> Path:
 
 def write(fleet: Fleet, saved: SavedPlan, path: Path) -> None:
     """Write it, and keep its images for it."""
-    from bennu.deploy.plan_file import digest, encode
+    from bennu.deploy.planning.file import digest, encode
     from bennu.host.files import write_atomic
 
     images = [entry.image for entry in saved.release.services.values()]
@@ -52,7 +52,7 @@ def write(fleet: Fleet, saved: SavedPlan, path: Path) -> None:
 
 def read(name: str) -> SavedPlan:
     """A saved plan. ``NotFound``, ``Invalid``, ``Unsupported``, ``Corrupt``."""
-    from bennu.deploy.plan_file import AGAIN, decode
+    from bennu.deploy.planning.file import AGAIN, decode
 
     try:
         if os.path.getsize(name) > LIMIT_BYTES:

@@ -53,9 +53,9 @@ def run(args: Arguments, context: Context) -> int:
 
 def look(fleet: Fleet, project: str, context: Context) -> Overview:
     """All that there is to see of a project now."""
-    from bennu.deploy import hold
     from bennu.deploy.agent import running
-    from bennu.deploy.hold_keeper import this_moment
+    from bennu.deploy.hold import lease as hold
+    from bennu.deploy.hold.keeper import this_moment
     from bennu.deploy.overview import Overview
     from bennu.deploy.upkeep import outlook
 

@@ -11,7 +11,7 @@ from itertools import groupby
 
 from bennu.cli.human import age, duration
 from bennu.cli.output import printable, truncated, width
-from bennu.deploy.hold import spell
+from bennu.deploy.hold.lease import spell
 from bennu.deploy.overview import Overview
 from bennu.digest import short
 from bennu.engine.sets import ReplicaObservation, SetObservation

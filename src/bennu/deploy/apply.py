@@ -22,18 +22,18 @@ import msgspec
 from bennu import errors
 from bennu.compose.struct import Value
 from bennu.deploy import data
-from bennu.deploy import plan as planning
 from bennu.deploy.failure_notes import notes
 from bennu.deploy.history import History, Kind, Revision, RevisionState, Source, described
-from bennu.deploy.hooks import CallHooks
 from bennu.deploy.measured import Measured
-from bennu.deploy.news import News
-from bennu.deploy.plan import Plan
+from bennu.deploy.planning import plan as planning
+from bennu.deploy.planning.plan import Plan
+from bennu.deploy.planning.replacing import Replacing, with_renewals
 from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
-from bennu.deploy.replacing import Replacing, with_renewals
 from bennu.deploy.rollout import Rollout
 from bennu.deploy.states import SWITCHED, Cancelled, Command, Deadlines, Done, Failed, State
+from bennu.deploy.telling.hooks import CallHooks
+from bennu.deploy.telling.news import News
 from bennu.deploy.turn import Turn
 from bennu.digest import Digest, short
 from bennu.engine.actions import Receipt, RenewReplica

@@ -19,7 +19,7 @@ from bennu.errors import NotFound
 
 if TYPE_CHECKING:
     from bennu.deploy.history import Revision
-    from bennu.deploy.plan import Change
+    from bennu.deploy.planning.plan import Change
     from bennu.deploy.release import Release
     from bennu.digest import Digest
 

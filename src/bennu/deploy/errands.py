@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from bennu.deploy.calls import deliver_due
 from bennu.deploy.history import History
-from bennu.deploy.outbox import Outbox
+from bennu.deploy.telling.calls import deliver_due
+from bennu.deploy.telling.outbox import Outbox
 from bennu.deploy.tidying import Tidying, described
 from bennu.errors import BennuError
 

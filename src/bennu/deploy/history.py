@@ -21,7 +21,7 @@ import msgspec
 from bennu.compose.canonical import canonical_json
 from bennu.compose.struct import Value
 from bennu.deploy import release as releases
-from bennu.deploy.plan import Plan
+from bennu.deploy.planning.plan import Plan
 from bennu.deploy.policy import Origin, Policy
 from bennu.deploy.release import Release
 from bennu.digest import Digest

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from bennu.deploy.plan import Plan
+from bennu.deploy.planning.plan import Plan
 from bennu.engine.actions import Action, Activate, Receipt, StopSet
 
 if TYPE_CHECKING:

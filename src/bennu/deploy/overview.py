@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from bennu.compose.struct import Value
-from bennu.deploy.drift_records import Look
+from bennu.deploy.drift.records import Look
 from bennu.deploy.history import Revision
-from bennu.deploy.hold import Lease
+from bennu.deploy.hold.lease import Lease
 from bennu.deploy.upkeep import Outlook
 from bennu.engine.sets import Observation, ReplicaObservation, SetObservation
 

@@ -17,7 +17,7 @@ from bennu.compose.model import Service
 from bennu.deploy.apply import Deployer, Outcome, Reporter
 from bennu.deploy.drills import Drill, Drills
 from bennu.deploy.history import History
-from bennu.deploy.plan import Plan, jobs_of, next_generation
+from bennu.deploy.planning.plan import Plan, jobs_of, next_generation
 from bennu.deploy.release import Release
 from bennu.deploy.states import Deadlines
 from bennu.digest import Digest

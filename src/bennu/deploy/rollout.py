@@ -29,9 +29,9 @@ from typing import Final, Literal
 
 from bennu.compose.extension import Canary, HookEvent, Validation
 from bennu.deploy.data import PlannedSnapshot
-from bennu.deploy.hooks import CallHooks
-from bennu.deploy.plan import Change, Plan
+from bennu.deploy.planning.plan import Change, Plan
 from bennu.deploy.states import COMMITTED, FINAL, NEXT, SWITCHED, Cancelled, Command, Deadlines, Event, Failed, State
+from bennu.deploy.telling.hooks import CallHooks
 from bennu.engine.actions import (
     Activate,
     AwaitReady,

@@ -9,7 +9,7 @@ import enum
 from typing import Final
 
 from bennu.compose.struct import Value
-from bennu.deploy.hooks import CallHooks
+from bennu.deploy.telling.hooks import CallHooks
 from bennu.engine.actions import Action
 
 

@@ -17,7 +17,7 @@ from bennu.compose.struct import Value
 from bennu.config import Settings
 from bennu.deploy.drills import Drill, Drills
 from bennu.deploy.history import History
-from bennu.deploy.plan import jobs_of
+from bennu.deploy.planning.plan import jobs_of
 from bennu.deploy.reprovision import Due, schedule
 from bennu.engine.base import Engine
 from bennu.engine.sets import Observation

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from bennu.errors import Corrupt, Unavailable, Unsupported
-from bennu.store.schema import MIGRATIONS
+from bennu.store.migrations import MIGRATIONS
 
 BUSY_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 0.005

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from bennu.compose.model import Project
     from bennu.deploy.apply import Deployer
     from bennu.deploy.commits import Commits
-    from bennu.deploy.drift_looks import Drifts
+    from bennu.deploy.drift.looks import Drifts
     from bennu.deploy.drills import Drills
     from bennu.deploy.errands import Chore
     from bennu.deploy.history import History
-    from bennu.deploy.hold_keeper import HoldKeeper
+    from bennu.deploy.hold.keeper import HoldKeeper
     from bennu.deploy.images import MakeImages, Wanted
-    from bennu.deploy.news import Detail, News
-    from bennu.deploy.outbox import Outbox
+    from bennu.deploy.telling.news import Detail, News
+    from bennu.deploy.telling.outbox import Outbox
     from bennu.deploy.tidying import Tidying
     from bennu.deploy.upkeep import Outlook
     from bennu.engine.embedded.engine import EmbeddedEngine
@@ -57,7 +57,7 @@ class Fleet(Runtime):
     @cached_property
     def outbox(self) -> Outbox:
         """What hooks are still owed."""
-        from bennu.deploy.outbox import Outbox
+        from bennu.deploy.telling.outbox import Outbox
 
         return Outbox(self.database)
 
@@ -91,7 +91,7 @@ class Fleet(Runtime):
 
     def news(self, project: str, author: str, *, asks: bool = True) -> News:
         """What tells the hooks of one project's deploy. ``asks`` off: none of them can stop it."""
-        from bennu.deploy.news import News
+        from bennu.deploy.telling.news import News
 
         return News(self.outbox, self.hook_environ(), project=project, author=author, asks=asks)
 
@@ -148,9 +148,9 @@ class Fleet(Runtime):
 
     def chores(self, say: Callable[[str], None]) -> list[Chore]:
         """What the agent does besides tending."""
-        from bennu.deploy.drift_looks import DriftWatch, telling
+        from bennu.deploy.drift.looks import DriftWatch, telling
         from bennu.deploy.errands import Deliveries, Tidies
-        from bennu.deploy.hold_chore import HoldChore
+        from bennu.deploy.hold.chore import HoldChore
         from bennu.deploy.upkeep import Upkeep, begin_by
 
         return [
@@ -165,8 +165,8 @@ class Fleet(Runtime):
     def drifts(self) -> Drifts:
         """What looks for drift, and remembers it."""
         from bennu.deploy import agent
-        from bennu.deploy.drift_looks import Drifts
-        from bennu.deploy.drift_records import DriftRecords
+        from bennu.deploy.drift.looks import Drifts
+        from bennu.deploy.drift.records import DriftRecords
 
         records = DriftRecords(self.database)
         is_running = lambda: agent.running(self.settings) is not None  # noqa: E731
@@ -187,8 +187,8 @@ class Fleet(Runtime):
     @cached_property
     def hold_keeper(self) -> HoldKeeper:
         """What begins, renews and ends holds; its ``holds`` are the records."""
-        from bennu.deploy.hold_keeper import HoldKeeper
-        from bennu.deploy.holds import Holds
+        from bennu.deploy.hold.keeper import HoldKeeper
+        from bennu.deploy.hold.records import Holds
 
         return HoldKeeper(self.engine, Holds(self.database))
 
@@ -199,7 +199,7 @@ class Fleet(Runtime):
         """Owe an event to a project's hooks; how many there are. For the agent, which delivers them: see ``news``."""
         import time
 
-        from bennu.deploy.news import notify
+        from bennu.deploy.telling.news import notify
 
         return notify(
             self.history, self.outbox, project, event, reason=reason, key=key, services=services, detail=detail,

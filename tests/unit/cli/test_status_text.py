@@ -9,11 +9,11 @@ import pytest
 
 from bennu.cli.output import width
 from bennu.cli.status_text import render
-from bennu.deploy.drift import Unexpected
-from bennu.deploy.drift_records import Look
+from bennu.deploy.drift.comparison import Unexpected
+from bennu.deploy.drift.records import Look
 from bennu.deploy.drills import Drill
 from bennu.deploy.history import Revision
-from bennu.deploy.hold import Lease
+from bennu.deploy.hold.lease import Lease
 from bennu.deploy.overview import Overview, document
 from bennu.deploy.reprovision import Due
 from bennu.deploy.upkeep import Outlook

@@ -6,7 +6,7 @@ import pytest
 
 from bennu.compose.extension import Watch, XBennu
 from bennu.compose.model import Deploy, Healthcheck, Mount, Port, Service
-from bennu.deploy.configuration import differences
+from bennu.deploy.planning.configuration import differences
 
 
 def lines(old: dict[str, object], new: dict[str, object]) -> list[str]:

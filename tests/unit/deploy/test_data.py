@@ -7,8 +7,8 @@ import pytest
 from bennu.compose.extension import Quiesce, XBennu
 from bennu.compose.model import Volume
 from bennu.deploy import data, data_text
-from bennu.deploy import plan as planning
 from bennu.deploy.history import Revision
+from bennu.deploy.planning import plan as planning
 from bennu.deploy.release import Release
 from bennu.digest import digest_of
 from bennu.engine.snapshots import ChangedFile, VolumeChanges, VolumeCost, VolumeSnapshot

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bennu.deploy import drift_mending as mending
-from bennu.deploy.drift import Baseline, Changed, Missing, Record, Unexpected, compute, differences, span
-from bennu.deploy.drift_kinds import KINDS
-from bennu.deploy.drift_looks import Drifts, DriftWatch
-from bennu.deploy.drift_news import told
-from bennu.deploy.drift_records import DriftRecords, Look, identity
-from bennu.deploy.drift_text import about, command, document, page, sentence, summary
+from bennu.deploy.drift import mending
+from bennu.deploy.drift.comparison import Baseline, Changed, Missing, Record, Unexpected, compute, differences, span
+from bennu.deploy.drift.kinds import KINDS
+from bennu.deploy.drift.looks import Drifts, DriftWatch
+from bennu.deploy.drift.news import told
+from bennu.deploy.drift.records import DriftRecords, Look, identity
+from bennu.deploy.drift.text import about, command, document, page, sentence, summary
 from bennu.engine.actions import RemoveSet, RemoveStray, RenewReplica, RenewSurroundings
 from bennu.engine.sets import SetId
 from bennu.engine.survey import Facts, Survey

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bennu.deploy.harvest import Copied, Harvest, dockerfile, is_left_out
-from bennu.deploy.hold_looks import compare, shown
-from bennu.deploy.holds import Line
+from bennu.deploy.hold.harvest import Copied, Harvest, dockerfile, is_left_out
+from bennu.deploy.hold.looks import compare, shown
+from bennu.deploy.hold.records import Line
 from bennu.dockerfile.parser import parse
 
 EVERYTHING = Harvest(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from bennu.config import Settings
-from bennu.deploy import plan as planning
 from bennu.deploy.history import SAVED_SECONDS, History, Revision
+from bennu.deploy.planning import plan as planning
 from bennu.deploy.release import Release
 from bennu.digest import digest_of
 from bennu.engine.sets import Observation

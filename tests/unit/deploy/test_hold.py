@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bennu.deploy import hold as holding
-from bennu.deploy.hold import DAY, HOUR, Hold, Moment
+from bennu.deploy.hold import lease as holding
+from bennu.deploy.hold.lease import DAY, HOUR, Hold, Moment
 from bennu.errors import Invalid
 
 START = 1_800_000_000.0

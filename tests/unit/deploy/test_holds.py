@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bennu.deploy import holds as records
-from bennu.deploy.hold import DAY, HOUR, Hold, Moment, begun
-from bennu.deploy.hold_keeper import HoldKeeper
-from bennu.deploy.holds import Holds, Line
+from bennu.deploy.hold import records
+from bennu.deploy.hold.keeper import HoldKeeper
+from bennu.deploy.hold.lease import DAY, HOUR, Hold, Moment, begun
+from bennu.deploy.hold.records import Holds, Line
 from bennu.engine.actions import Activate, EndHold, Prepare, StartSet
 from bennu.errors import Conflict, Invalid, NotFound
 from bennu.store.database import Database

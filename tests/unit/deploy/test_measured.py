@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bennu.deploy import plan as planning
 from bennu.deploy.history import Revision
 from bennu.deploy.measured import Measured, expected_gap
+from bennu.deploy.planning import plan as planning
 from bennu.engine.actions import Activate, Drain, Receipt, StopSet
 from tests.unit.deploy.fleets import PROJECT, observation, seen, shop
 

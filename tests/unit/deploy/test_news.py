@@ -17,15 +17,15 @@ import pytest
 
 from bennu.compose.extension import Given, Hook, Hooks
 from bennu.config import Settings
-from bennu.deploy import calls as calling
-from bennu.deploy import hooks as telling
 from bennu.deploy.apply import Deployer, Outcome
 from bennu.deploy.errands import Deliveries
 from bennu.deploy.history import History
-from bennu.deploy.news import News, notify
-from bennu.deploy.outbox import Outbox
 from bennu.deploy.policy import Origin, Policy
 from bennu.deploy.release import Release
+from bennu.deploy.telling import calls as calling
+from bennu.deploy.telling import hooks as telling
+from bennu.deploy.telling.news import News, notify
+from bennu.deploy.telling.outbox import Outbox
 from bennu.errors import BennuError, Failed, Unavailable
 from bennu.host.files import remove_tree
 from bennu.store.database import Database

@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bennu.deploy import plan as planning
-from bennu.deploy.plan import Plan
+from bennu.deploy.planning import plan as planning
+from bennu.deploy.planning.plan import Plan
 from bennu.deploy.release import Release, decode, encode
 from bennu.engine.sets import Observation
 from tests.unit.deploy.fleets import PROJECT, observation, release, seen, service, shop

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bennu.compose.extension import Hook, Hooks
-from bennu.deploy import plan as planning
-from bennu.deploy.plan_file import SavedPlan, decode, digest, encode
+from bennu.deploy.planning import plan as planning
+from bennu.deploy.planning.file import SavedPlan, decode, digest, encode
 from bennu.deploy.policy import Origin, Policy
 from bennu.errors import BennuError, Corrupt, Invalid, Unsupported
 from tests.unit.deploy.fleets import observation, seen, shop

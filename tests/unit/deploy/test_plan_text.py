@@ -9,15 +9,15 @@ import pytest
 
 from bennu.compose.extension import Canary, Expectation, Hook, Hooks, Validation, Watch, XBennu
 from bennu.compose.model import Volume
-from bennu.deploy import plan as planning
-from bennu.deploy.plan import Plan
-from bennu.deploy.plan_details import Details
-from bennu.deploy.plan_document import document
-from bennu.deploy.plan_steps import replicas, steps
-from bennu.deploy.plan_text import render, summary
+from bennu.deploy.planning import plan as planning
+from bennu.deploy.planning.details import Details
+from bennu.deploy.planning.document import document
+from bennu.deploy.planning.plan import Plan
+from bennu.deploy.planning.replacing import with_renewals
+from bennu.deploy.planning.steps import replicas, steps
+from bennu.deploy.planning.text import render, summary
 from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
-from bennu.deploy.replacing import with_renewals
 from bennu.engine.sets import Observation
 from bennu.store.image_changes import ConfigChange, FileChanges, ImageChanges
 from bennu.store.packages import PackageChange

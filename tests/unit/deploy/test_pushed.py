@@ -16,11 +16,11 @@ from bennu.deploy import bare, checkouts
 from bennu.deploy.bare import Bare
 from bennu.deploy.commits import Commits
 from bennu.deploy.history import History
-from bennu.deploy.plan import make
+from bennu.deploy.planning.plan import make
 from bennu.deploy.policy import Origin, Policy
 from bennu.errors import AlreadyExists, Invalid
 from bennu.store.database import Database
-from bennu.store.schema import MIGRATIONS
+from bennu.store.migrations import MIGRATIONS
 from tests.unit.deploy.fleets import PROJECT, observation, shop
 
 HOOK = ["/opt/a b/python", "-m", "bennu", "git", "receive"]

@@ -9,8 +9,8 @@ import msgspec
 from bennu.compose.model import Volume
 from bennu.deploy.history import Revision, RevisionState
 from bennu.deploy.kept import records
+from bennu.deploy.planning.release_changes import compare, document, render
 from bennu.deploy.release import Release
-from bennu.deploy.release_changes import compare, document, render
 from bennu.digest import digest_of, short
 from bennu.engine.sets import Observation, ReplicaFile
 from bennu.store.image_changes import FileChanges, ImageChanges

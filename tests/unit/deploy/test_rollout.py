@@ -6,8 +6,8 @@ import pytest
 
 from bennu.compose.extension import Canary, Expectation, Hook, Hooks, Validation, Watch, XBennu
 from bennu.compose.model import DependsOn, Deploy, Mount, Port, Service
-from bennu.deploy import plan as planning
 from bennu.deploy.data import Data, PlannedSnapshot
+from bennu.deploy.planning import plan as planning
 from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release, ReleaseService
 from bennu.deploy.rollout import Rollout

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bennu.deploy import plan as planning
+from bennu.deploy.planning import plan as planning
+from bennu.deploy.planning.replacing import Replacing, parse, with_renewals
+from bennu.deploy.planning.targets import merged, select
 from bennu.deploy.release import Release
-from bennu.deploy.replacing import Replacing, parse, with_renewals
-from bennu.deploy.targets import merged, select
 from bennu.engine.sets import Observation
 from bennu.errors import Conflict, NotFound
 from tests.unit.deploy.fleets import PROJECT, observation, release, seen, service, shop

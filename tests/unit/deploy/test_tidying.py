@@ -12,7 +12,7 @@ import pytest
 from bennu.config import Settings
 from bennu.deploy.errands import Tidies
 from bennu.deploy.history import History
-from bennu.deploy.plan import make
+from bennu.deploy.planning.plan import make
 from bennu.deploy.release import Release
 from bennu.deploy.tidying import GRACE_SECONDS, Tidied, Tidying, described
 from bennu.digest import Digest

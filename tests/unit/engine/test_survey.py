@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from bennu.compose.model import Deploy, Mount, Resources, Service, Ulimit
-from bennu.deploy.drift import Record, compute
+from bennu.deploy.drift.comparison import Record, compute
 from bennu.engine.embedded import expecting
 from bennu.engine.embedded.intruders import Household, households, judged
 from bennu.engine.embedded.surveyed_replicas import Look, facts

@@ -12,13 +12,13 @@ from typing import Final
 
 import msgspec
 
-from bennu.deploy import drift
-from bennu.deploy.drift import Baseline, Record
-from bennu.deploy.drift_news import told
-from bennu.deploy.drift_records import DriftRecords, Look
+from bennu.deploy.drift import comparison as drift
+from bennu.deploy.drift.comparison import Baseline, Record
+from bennu.deploy.drift.news import told
+from bennu.deploy.drift.records import DriftRecords, Look
 from bennu.deploy.errands import Errand
 from bennu.deploy.history import History
-from bennu.deploy.news import NotifyHooks
+from bennu.deploy.telling.news import NotifyHooks
 from bennu.engine.base import Engine
 from bennu.engine.survey import Facts, Survey
 from bennu.errors import Conflict

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bennu.deploy.data_text import data_lines
-from bennu.deploy.image_text import lines as image_lines
-from bennu.deploy.plan import Change, Plan
-from bennu.deploy.plan_steps import gap, replicas, steps
+from bennu.deploy.planning.image_text import lines as image_lines
+from bennu.deploy.planning.plan import Change, Plan
+from bennu.deploy.planning.steps import gap, replicas, steps
 from bennu.digest import Digest
 
 if TYPE_CHECKING:
-    from bennu.deploy.plan_details import Details
+    from bennu.deploy.planning.details import Details
 
 SIGNS: Final = {"create": "+", "remove": "-", "repair": "~", "keep": " "}
 LIMIT: Final = 10

@@ -13,7 +13,7 @@ import msgspec
 
 from bennu.compose.canonical import canonical_json
 from bennu.compose.struct import Value
-from bennu.deploy.plan import Plan
+from bennu.deploy.planning.plan import Plan
 from bennu.deploy.release import Release
 from bennu.digest import Digest, digest_of
 from bennu.errors import Corrupt, Invalid, Unsupported

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import bennu
 from bennu.compose.extension import Given, Hook
-from bennu.deploy import hooks as telling
-from bennu.deploy.hooks import Event
-from bennu.deploy.outbox import Call, Outbox
+from bennu.deploy.telling import hooks as telling
+from bennu.deploy.telling.hooks import Event
+from bennu.deploy.telling.outbox import Call, Outbox
 from bennu.errors import BennuError, Failed, Invalid, NotFound
 from bennu.host.command import OUT_OF_TIME, run_bounded
 

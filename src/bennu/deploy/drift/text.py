@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bennu.deploy.drift import Changed, Drift, Missing, Unexpected, span
-from bennu.deploy.drift_kinds import KINDS, Mend
+from bennu.deploy.drift.comparison import Changed, Drift, Missing, Unexpected, span
+from bennu.deploy.drift.kinds import KINDS, Mend
 
 if TYPE_CHECKING:
-    from bennu.deploy.drift_records import Look
+    from bennu.deploy.drift.records import Look
 
 SHOWN: Final = 12
 """So many lines of one kind about one thing; the rest is counted. JSON has them all."""

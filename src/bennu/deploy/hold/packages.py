@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from bennu.deploy.held_files import Held
+from bennu.deploy.hold.files import Held
 from bennu.store import packages
 from bennu.store.packages import Package
 

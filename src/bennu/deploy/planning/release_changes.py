@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bennu.compose.struct import Value
-from bennu.deploy.configuration import FieldChange, contents, differences
-from bennu.deploy.image_text import lines as image_lines
+from bennu.deploy.planning.configuration import FieldChange, contents, differences
+from bennu.deploy.planning.image_text import lines as image_lines
 from bennu.deploy.release import Release
 from bennu.digest import Digest, short
 

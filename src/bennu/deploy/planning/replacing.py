@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from bennu.compose.struct import Value
-from bennu.deploy.plan import Plan, Renewal
+from bennu.deploy.planning.plan import Plan, Renewal
 from bennu.engine.sets import Observation
 from bennu.errors import Conflict, NotFound
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from bennu.compose.extension import Tolerance, Validation
-from bennu.deploy.hooks import described
-from bennu.deploy.plan import Change, Plan
+from bennu.deploy.planning.plan import Change, Plan
+from bennu.deploy.telling.hooks import described
 
 
 def steps(plan: Plan, gaps: Mapping[str, float]) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from bennu.compose.struct import Value
-from bennu.deploy.held_files import Verdict
+from bennu.deploy.hold.files import Verdict
 
 ARCHIVE: Final = "drift.tar"
 FILES: Final = "files"

@@ -15,8 +15,8 @@ import msgspec
 
 from bennu.compose.model import Service, Volume
 from bennu.compose.struct import Value
-from bennu.deploy.configuration import contents, differences
 from bennu.deploy.data import Data, uses
+from bennu.deploy.planning.configuration import contents, differences
 from bennu.deploy.policy import Policy
 from bennu.deploy.release import Release
 from bennu.digest import Digest

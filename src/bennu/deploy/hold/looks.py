@@ -12,10 +12,11 @@ import shlex
 from collections.abc import Mapping
 from typing import Final
 
-from bennu.deploy import held_files, held_packages
-from bennu.deploy.held_files import Held
-from bennu.deploy.hold import Hold
-from bennu.deploy.holds import Holds, Line
+from bennu.deploy.hold import files as held_files
+from bennu.deploy.hold import packages as held_packages
+from bennu.deploy.hold.files import Held
+from bennu.deploy.hold.lease import Hold
+from bennu.deploy.hold.records import Holds, Line
 from bennu.engine.base import Engine
 from bennu.host.files import sync_file_system
 from bennu.store import packages

@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from bennu.compose.extension import HookEvent, Hooks
-from bennu.deploy import hooks as telling
-from bennu.deploy.calls import Calls
 from bennu.deploy.history import History, Revision
-from bennu.deploy.hooks import CallHooks, Event
-from bennu.deploy.outbox import Outbox
-from bennu.deploy.plan import Plan
+from bennu.deploy.planning.plan import Plan
 from bennu.deploy.policy import NO_POLICY, Policy
+from bennu.deploy.telling import hooks as telling
+from bennu.deploy.telling.calls import Calls
+from bennu.deploy.telling.hooks import CallHooks, Event
+from bennu.deploy.telling.outbox import Outbox
 from bennu.engine.actions import Receipt
 from bennu.errors import BennuError, Failed
 

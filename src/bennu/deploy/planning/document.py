@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from bennu.deploy.configuration import contents, differences
-from bennu.deploy.plan import Change, Plan
-from bennu.deploy.plan_steps import steps
-from bennu.deploy.plan_text import sign, summary
+from bennu.deploy.planning.configuration import contents, differences
+from bennu.deploy.planning.plan import Change, Plan
+from bennu.deploy.planning.steps import steps
+from bennu.deploy.planning.text import sign, summary
 
 if TYPE_CHECKING:
-    from bennu.deploy.plan_details import Details
+    from bennu.deploy.planning.details import Details
     from bennu.engine.sets import SetSpec
 
 VERSION: Final = 1

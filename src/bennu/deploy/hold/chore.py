@@ -10,10 +10,10 @@ from typing import Final
 
 from bennu.deploy.apply import Deployer
 from bennu.deploy.errands import LATER_SECONDS, Errand
-from bennu.deploy.hold import Hold, Step
-from bennu.deploy.hold_keeper import HoldKeeper
-from bennu.deploy.news import Detail, NotifyHooks
+from bennu.deploy.hold.keeper import HoldKeeper
+from bennu.deploy.hold.lease import Hold, Step
 from bennu.deploy.states import Command, State
+from bennu.deploy.telling.news import Detail, NotifyHooks
 from bennu.engine.actions import Receipt
 from bennu.errors import BennuError
 from bennu.host import clock

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from bennu.deploy.drift import Drift
-from bennu.deploy.drift_kinds import KINDS
-from bennu.deploy.drift_text import about, command, sentence
+from bennu.deploy.drift.comparison import Drift
+from bennu.deploy.drift.kinds import KINDS
+from bennu.deploy.drift.text import about, command, sentence
 from bennu.engine.actions import Action, RemoveSet, RemoveStray, RenewReplica, RenewSurroundings
 from bennu.engine.base import Engine
 from bennu.engine.sets import SetId

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bennu.compose.model import Volume
 from bennu.deploy.history import History
 from bennu.deploy.measured import expected_gap
-from bennu.deploy.plan import Plan
+from bennu.deploy.planning.plan import Plan
 from bennu.digest import Digest
 from bennu.errors import BennuError
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from bennu.compose.struct import Value
-from bennu.deploy.drift_kinds import KINDS
+from bennu.deploy.drift.kinds import KINDS
 from bennu.engine.sets import SetId
 from bennu.engine.survey import Facts, Survey
 

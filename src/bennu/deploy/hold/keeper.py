@@ -17,11 +17,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from bennu.deploy import hold as lease
-from bennu.deploy import hold_looks
 from bennu.deploy.apply import Deployer, Reporter
-from bennu.deploy.hold import Hold, Moment, Step
-from bennu.deploy.holds import Holds, Line
+from bennu.deploy.hold import lease
+from bennu.deploy.hold import looks as hold_looks
+from bennu.deploy.hold.lease import Hold, Moment, Step
+from bennu.deploy.hold.records import Holds, Line
 from bennu.engine.actions import EndHold, HoldReplica
 from bennu.engine.base import Engine
 from bennu.errors import BennuError, Conflict, NotFound, Unsupported

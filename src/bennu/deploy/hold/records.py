@@ -15,7 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from bennu.compose.struct import Value
-from bennu.deploy.hold import Hold
+from bennu.deploy.hold.lease import Hold
 from bennu.errors import Conflict, NotFound
 from bennu.store.database import Database
 

@@ -12,7 +12,7 @@ from sqlite3 import Row
 import msgspec
 
 from bennu.compose.struct import Value
-from bennu.deploy.drift import Baseline, Drift
+from bennu.deploy.drift.comparison import Baseline, Drift
 from bennu.digest import sha256_hex
 from bennu.store.database import Database
 

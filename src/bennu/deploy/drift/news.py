@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from bennu.deploy.drift_records import Look, identity
-from bennu.deploy.drift_text import about, command, sentence
+from bennu.deploy.drift.records import Look, identity
+from bennu.deploy.drift.text import about, command, sentence
 from bennu.digest import sha256_hex
 
 TOLD: Final = 20

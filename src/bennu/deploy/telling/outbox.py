@@ -13,7 +13,7 @@ import msgspec
 
 from bennu.compose.extension import Hook
 from bennu.compose.struct import Value
-from bennu.deploy.hooks import Event
+from bennu.deploy.telling.hooks import Event
 from bennu.store.database import Database
 
 KEPT = 100

@@ -16,8 +16,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bennu.deploy import held_files, held_packages
-from bennu.deploy.harvest import (
+from bennu.deploy.hold import files as held_files
+from bennu.deploy.hold import packages as held_packages
+from bennu.deploy.hold.files import BLOCK_BYTES, Change, Held
+from bennu.deploy.hold.harvest import (
     ARCHIVE,
     FILES,
     Copied,
@@ -26,7 +28,6 @@ from bennu.deploy.harvest import (
     dockerfile,
     is_left_out,
 )
-from bennu.deploy.held_files import BLOCK_BYTES, Change, Held
 from bennu.engine.base import HeldFiles
 from bennu.errors import AlreadyExists, Corrupt, Failed
 from bennu.host.files import remove_tree

@@ -1,0 +1,1 @@
+"""Who is told of a deploy: hooks and web addresses, and what they are still owed."""
