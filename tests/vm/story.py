@@ -290,7 +290,7 @@ def it_goes_without_a_trace(fleet: Fleet) -> None:
     run("systemctl disable --now bennu-agent 2>&1")
     fleet.bennu("system reset --yes")
     left = run(
-        "ls -d /sys/fs/cgroup/*bennu* /run/bennu/* /var/lib/bennu/* 2>/dev/null; ip -brief link | grep -v '^lo '; "
+        "ls -d /sys/fs/cgroup/*bennu* /run/bennu/*/ /var/lib/bennu/* 2>/dev/null; ip -brief link | grep -v '^lo '; "
         "ip netns; nft list tables; pgrep -a 'conmon|crun|haproxy'; grep -i bennu /proc/mounts; true"
     )
     check(left.strip() == "", f"left behind:\n{left}")
