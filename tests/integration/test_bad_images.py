@@ -92,7 +92,7 @@ BAD = {
     "answers with errors": (
         "sh /srv/prepare; (sleep 1.5; rm /tmp/index.html) & exec httpd -f -p 80 -h /tmp",
         "    tmpfs: [/tmp:exec]\n    x-bennu: {watch: {for: 20s, max_errors: 10%}}\n",
-        ["answers were errors of the server", "at most 10.0% is allowed"],
+        ["answers failed", "at most 10% is allowed"],
     ),
 }
 
