@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ COMMAND = Command(
             default="missing",
             help="When the image is fetched from its registry",
         ),
+        option("--platform", metavar="OS/ARCH", help="The image for this platform, where a name has several"),
         DETACH_KEYS,
         SIG_PROXY,
         option("--cidfile", metavar="FILE", help="Write the container's ID to a file", complete="file"),
@@ -66,7 +68,9 @@ def run(args: Arguments, context: Context) -> int:
             context, keys=args.detach_keys, stdin=args.interactive, terminal=args.tty, pass_signals=args.sig_proxy
         )  # fmt: skip
         with Runtime(context.settings) as runtime:
-            record = runtime.containers.create(image_of(runtime, args.image, context, args.pull), options, args.name)
+            record = runtime.containers.create(
+                image_of(runtime, args.image, context, args.pull, args.platform), options, args.name
+            )
             if args.cidfile:
                 with open(args.cidfile, "x", encoding="ascii") as file:
                     file.write(record.id)
@@ -118,14 +122,24 @@ def _leave_to_itself(runtime: Runtime, record: Record) -> None:
         process.spawn((*program, "rm", "--volumes", "--after-exit", record.id))
 
 
-def image_of(runtime: Runtime, text: str, context: Context, policy: Policy = "missing") -> ContainerImage:
+def image_of(
+    runtime: Runtime, text: str, context: Context, policy: Policy = "missing", platform: str | None = None
+) -> ContainerImage:
     """The image that a container is made from. ``NotFound``; ``Invalid`` for one without layers."""
-    from bennu.errors import Invalid
+    from bennu.errors import Invalid, NotFound
+    from bennu.oci.platform import fit
     from bennu.runtime.options import ContainerImage
 
-    image = runtime.images.find(text) if policy == "missing" else None
+    wanted = None
+    if platform is not None:
+        from bennu.oci.platform import parse_platform, platform_of_machine
+
+        wanted = parse_platform(platform, platform_of_machine(os.uname().machine))
+    image = runtime.images.find(text) if policy == "missing" and wanted is None else None
     if image is None:
-        image = runtime.image_source(context.say).resolve(text, policy)
+        image = runtime.image_source(context.say).resolve(text, policy, wanted)
+    if wanted is not None and fit(wanted, image.config.platform) is None:
+        raise NotFound(f"image {text!r} is for {image.config.platform}, not for {wanted}")
     snapshot = runtime.images.snapshot(image)
     if snapshot is None:
         raise Invalid(f"image {text!r} has no layers, so there is nothing in it to run")

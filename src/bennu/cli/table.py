@@ -58,6 +58,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("shell", "Open a shell in an image, or where a build failed"),
         Row("builder du", "Show what the build cache takes on the disk"),
         Row("builder prune", "Remove the build cache"),
+        Row("builder export", "Write the content of a cache mount to a file"),
         Row("images", "List images", ("image ls", "image list")),
         Row("tag", "Give an image a name", ("image tag",)),
         Row("rmi", "Remove images", ("image rm", "image remove")),
