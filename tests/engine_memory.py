@@ -255,6 +255,16 @@ class MemoryEngine:
     def watch(self, timeout_seconds: float, wake: int) -> None:
         del timeout_seconds, wake
 
+    def halt(self) -> int:
+        count = 0
+        with self._lock:
+            for kept in (each for found in self.deployed.values() for each in found.sets.values()):
+                for index, one in kept.replicas.items():
+                    if one.state in {"running", "paused"}:
+                        kept.replicas[index] = replace(one, state="exited", exit_status=0)
+                        count += 1
+        return count
+
     def logs(
         self, project: str, *, service: str | None, set_id: SetId | None, index: int | None, tail: int
     ) -> Iterator[str]:

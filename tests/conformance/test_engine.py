@@ -92,6 +92,21 @@ def answers(version: str) -> tuple[Validation, ...]:
     return (Validation(http=Expectation(port=PORT, contains=(version,))),)
 
 
+def test_a_host_that_goes_down_ends_every_replica_and_the_active_ones_come_back(world):
+    first, second = world.spec(version="1", replicas=2), world.spec(version="2", replicas=2)
+    world.deploy(first)
+    world.prepare(second)
+    world.ready(second)
+    world.activate(second)
+    world.do(FreezeSet(set=first.id))
+    assert world.engine.halt() == 4
+    assert world.states(first.id) == world.states(second.id) == ["exited"] * 2
+    assert world.observe().active == {"web": second.id}
+    world.tend_until(lambda: world.observe().sets[second.id].is_ready)
+    assert world.states(first.id) == ["exited"] * 2
+    assert world.fetch("web") == "2"
+
+
 def test_a_test_server_comes_first(world):
     old, new = world.spec(version="1"), world.spec(version="2", replicas=3)
     world.deploy(old)

@@ -144,8 +144,8 @@ class Machine:
 
     def reboot(self) -> None:
         """Shut down in order and come up again."""
-        self.run("systemctl --no-block reboot")
-        self.await_boot()
+        self.begin("systemctl reboot")  # it may be over before it can be answered
+        self.await_boot(180)
 
     def await_boot(self, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds * self.patience

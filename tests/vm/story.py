@@ -204,6 +204,8 @@ def the_clock_jumps(fleet: Fleet) -> None:
 def a_reboot_brings_it_back(fleet: Fleet) -> None:
     before = fleet.look()
     fleet.machine.reboot()
+    console = fleet.machine.console.read_text(errors="replace")
+    check("Waiting for process" not in console, f"somebody has to be waited for when the host goes down:\n{console}")
     found = fleet.await_whole(seconds=90)
     check(found["active"] == before["active"], f"other sets are active: {before['active']} {found['active']}")
     kept = set(found["replicas"]) - set(found["active"].values())

@@ -25,8 +25,10 @@ Type=notify
 ExecStart={command} --root {root} agent run
 Restart=always
 RestartSec=1
-# Containers outlive the agent: stopping or restarting it must end nothing but itself.
+# Containers outlive the agent: stopping or restarting it must end nothing but itself. When the host goes down it stops
+# them, each as it is meant to be, and that may take as long as they are given.
 KillMode=process
+TimeoutStopSec=3min
 Delegate=yes
 OOMScoreAdjust=-500
 

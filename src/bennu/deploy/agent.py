@@ -82,6 +82,19 @@ class Agent:
             finally:
                 for chore in self._chores:
                     chore.stop()
+            if self._stop.is_set() and service_manager.stops_the_host():
+                self._halt()
+
+    def _halt(self) -> None:
+        """Containers outlive the agent, but not the host: each is stopped as it is meant to be, frozen ones too.
+
+        Left to the service manager, it would send all of them SIGTERM, which the first process of a container need not
+        hear and a frozen one cannot, and wait a minute and a half for them.
+        """
+        try:
+            self._reporter.say(f"the host goes down: {self._engine.halt()} containers stopped")
+        except TROUBLE as error:
+            self._complain("", error)
 
     def _loop(self, wake: socket.socket) -> None:
         idle = 0

@@ -122,6 +122,13 @@ class Engine(Protocol):
         """
         ...
 
+    def halt(self) -> int:
+        """The host goes down: stop every container as its service says it is to be stopped; how many there were.
+
+        Nothing is taken out of duty or out of the records: ``tend`` brings back, at the next boot, what is active.
+        """
+        ...
+
     def logs(
         self, project: str, *, service: str | None, set_id: SetId | None, index: int | None, tail: int
     ) -> Iterator[str]:

@@ -230,6 +230,10 @@ class EmbeddedEngine:
         with self._traffic.watching(projects, wakes) as any_of_them:
             self._containers.wait_any(ids, timeout_seconds=timeout_seconds, wake=any_of_them)
 
+    def halt(self) -> int:
+        """Stop every container of the root, frozen ones too."""
+        return self._replicas.halt()
+
     def logs(
         self, project: str, *, service: str | None, set_id: SetId | None, index: int | None, tail: int
     ) -> Iterator[str]:

@@ -200,6 +200,12 @@ class Replicas:
         _each(one, running)
         return len(running)
 
+    def halt(self) -> int:
+        """Stop every container of the root, whosever it is; how many lived."""
+        alive = self.containers.list(ended=False)
+        _each(lambda one: self.containers.stop(one.id), alive, parallel=max(PARALLEL, len(alive)))
+        return len(alive)
+
     def stop(self, spec: SetSpec) -> int:
         """Stop every replica that runs, each within its own time; how many did."""
         alive = [container for container in self.of(spec) if container.status.is_alive]
