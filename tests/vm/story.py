@@ -202,7 +202,9 @@ def the_clock_jumps(fleet: Fleet) -> None:
 
 
 def a_reboot_brings_it_back(fleet: Fleet) -> None:
-    before = fleet.look()
+    fleet.write()
+    fleet.apply()
+    before = fleet.await_whole()
     fleet.machine.reboot()
     console = fleet.machine.console.read_text(errors="replace")
     check("Waiting for process" not in console, f"somebody has to be waited for when the host goes down:\n{console}")
