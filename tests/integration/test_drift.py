@@ -951,8 +951,10 @@ for kind in ("host-kernel", "host-package", "host-program", "host-zone"):
     _another_host(kind)
 
 
-NOT_INJECTED = {"switch-program", "agent"}
-"""The host's HAProxy cannot be exchanged while others use it; that nobody tends is the state of this whole fleet."""
+NOT_INJECTED = {"switch-program", "agent", "upstream"}
+"""The host's HAProxy cannot be exchanged while others use it; that nobody tends is the state of this whole fleet; and
+names that move upstream are moved where there is a registry.
+"""
 
 
 @pytest.mark.parametrize("name", CASES)

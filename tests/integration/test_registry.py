@@ -74,7 +74,7 @@ class Client:
 
     def pull(self, name: str, **options: object):
         store = self.store
-        puller = Puller(self.registries, store.images, store.blobs, store.operations)
+        puller = Puller(self.registries, store.images, store.blobs, store.operations, sent=Sent(store.database))
         return puller.pull(parse_reference(name), HOST, **options)
 
     def push(self, image, name: str, compression: Compression | None = None, **options: object):
@@ -619,7 +619,8 @@ def test_a_push_that_is_refused(client, registry, status):
 
 def source(client: Client) -> ImageSource:
     store = client.store
-    return ImageSource(store.settings, store.images, store.blobs, store.operations, HOST, say=client.said.append)
+    sent, say = Sent(store.database), client.said.append
+    return ImageSource(store.settings, store.images, store.blobs, store.operations, sent=sent, host=HOST, say=say)
 
 
 def test_an_image_is_fetched_where_it_is_missing(client, registry):
@@ -660,6 +661,8 @@ def test_names_that_have_moved_upstream(client, registry):
     same = upstream(client, name, made, f"{registry.address}/none:1")
     assert set(same.here) == {name, made}
     assert (same.here, same.notes) == (same.there, ())
+    client.store.images.tag(client.store.images.resolve(made).manifest, parse_name("made-here:1"))
+    assert upstream(client, "made-here:1") == Upstream({}, {})
     registry.add_image("a", "1", [{"x": b"2"}])
     moved = upstream(client, name)
     assert moved.here[name] == short(first.digest)

@@ -38,6 +38,7 @@ def run(args: Arguments, context: Context) -> int:
     from bennu.oci.reference import parse_reference
     from bennu.registry.pull import Puller
     from bennu.registry.registries import Registries
+    from bennu.registry.sent import Sent
     from bennu.wiring import Store
 
     if args.platform and args.all_platforms:
@@ -50,7 +51,9 @@ def run(args: Arguments, context: Context) -> int:
         Transfers(context, "Downloading", "Pull complete", "Already exists", quiet=args.quiet) as shown,
         Registries.of(context.settings, shown.say) as registries,
     ):
-        puller = Puller(registries, store.images, store.blobs, store.operations, shown)
+        puller = Puller(
+            registries, store.images, store.blobs, store.operations, sent=Sent(store.database), listener=shown
+        )
         if args.all_tags:
             if any(each.tag or each.digest for each in references):
                 raise Usage("--all-tags takes a name without a tag")

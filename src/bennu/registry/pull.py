@@ -24,6 +24,7 @@ from bennu.oci.reference import Reference
 from bennu.registry.download import Download, Progress
 from bennu.registry.registries import Registries
 from bennu.registry.repository import Document, Repository
+from bennu.registry.sent import Sent
 from bennu.registry.transport import CANCELLED
 from bennu.registry.workers import Workers
 from bennu.store.base import CommittedSnapshot, LayerInfo
@@ -78,12 +79,15 @@ class Puller:
         images: Images,
         blobs: FileBlobs,
         operations: Operations,
+        *,
+        sent: Sent,
         listener: Listener | None = None,
     ) -> None:
         self._registries = registries
         self._images = images
         self._blobs = blobs
         self._operations = operations
+        self._sent = sent
         self._listener = listener or Silent()
 
     def look(self, reference: Reference) -> Descriptor:
@@ -112,8 +116,11 @@ class Puller:
             names = () if reference.digest else (reference.tagged(),)
             if document.media_type not in media.INDEXES:
                 image, is_new = self._image(sources, document, names)
-                return Pulled(image, document.digest, is_new)
-            return self._index(sources, document, platform or host, host, names, every=every)
+                pulled = Pulled(image, document.digest, is_new)
+            else:
+                pulled = self._index(sources, document, platform or host, host, names, every=every)
+            self._sent.remember(reference, pulled.digest, pulled.digest)
+            return pulled
 
     def _manifest(self, reference: Reference) -> tuple[tuple[Repository, ...], Document]:
         """The document, and where it and all that it names is to be had."""

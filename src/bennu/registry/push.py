@@ -78,12 +78,12 @@ class Pusher:
             whole = None if group is None else self._whole(group.digest)
             if group is None or whole is None:
                 descriptor = self._image(repository, image, tag)
-                self._sent.remember_pushed(target, image.manifest, descriptor.digest)
+                self._sent.remember(target, image.manifest, descriptor.digest)
                 return Pushed(descriptor.digest, descriptor.size_bytes)
             members = {member: self._image(repository, self._images.get(member), None) for member in group.images}
             data = self._rewritten(group.digest, members)
             digest = repository.put_manifest(tag, data, media.OCI_INDEX)
-            self._sent.remember_pushed(target, group.digest, digest)
+            self._sent.remember(target, group.digest, digest)
             return Pushed(digest, len(data), len(members))
 
     def _whole(self, index: Digest) -> Digest | None:

@@ -1,4 +1,4 @@
-"""What has left this store: which bytes a layer became, and what an image is called elsewhere.
+"""What is known of this store's images elsewhere: which bytes a layer became, and what an image is called there.
 
 Owns the tables ``compressed_layers`` and ``pushed_images``.
 """
@@ -15,7 +15,7 @@ from bennu.store.database import Database
 
 
 class Sent:
-    """The memory of pushes of one root."""
+    """The memory of pushes and pulls of one root."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -39,13 +39,13 @@ class Sent:
             )
 
     def pushed(self, repository: str, manifest: Digest) -> Digest | None:
-        """The digest of an image or index in a repository; None where it has not been sent there."""
+        """The digest of an image or index in a repository; None where it was neither sent there nor fetched."""
         row = self._database.one(
             "SELECT digest FROM pushed_images WHERE repository = ? AND manifest = ?", (repository, manifest)
         )
         return Digest(row["digest"]) if row else None
 
-    def remember_pushed(self, target: Reference, manifest: Digest, digest: Digest) -> None:
+    def remember(self, target: Reference, manifest: Digest, digest: Digest) -> None:
         """Remember where an image is, and how it is called there."""
         with self._database.transaction() as rows:
             rows.execute(

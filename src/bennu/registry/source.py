@@ -17,6 +17,7 @@ from bennu.oci.platform import Platform
 from bennu.oci.reference import Reference, parse_reference
 from bennu.registry.pull import Listener, Puller
 from bennu.registry.registries import Registries
+from bennu.registry.sent import Sent
 from bennu.store.blobs import FileBlobs
 from bennu.store.images import Image, Images
 from bennu.store.operations import Operations
@@ -34,8 +35,9 @@ class ImageSource:
         images: Images,
         blobs: FileBlobs,
         operations: Operations,
-        host: Platform,
         *,
+        sent: Sent,
+        host: Platform,
         say: Say = lambda _line: None,
         listener: Listener | None = None,
     ) -> None:
@@ -43,6 +45,7 @@ class ImageSource:
         self._images = images
         self._blobs = blobs
         self._operations = operations
+        self._sent = sent
         self._host = host
         self._say = say
         self._listener = listener
@@ -59,7 +62,14 @@ class ImageSource:
                 raise problem
             return known
         with Registries.of(self._settings, self._say) as registries:
-            puller = Puller(registries, self._images, self._blobs, self._operations, self._listener)
+            puller = Puller(
+                registries,
+                self._images,
+                self._blobs,
+                self._operations,
+                sent=self._sent,
+                listener=self._listener,
+            )
             try:
                 if known is not None and self._is_current(puller, reference, known):
                     return known

@@ -1,7 +1,7 @@
 """What names mean in their registries now, beside what they meant when the store got its images.
 
-A name that no registry knows, or that we may not ask for, was made here and has nothing upstream. A registry that does
-not answer is said and passed over: nobody's drift.
+Asked for are names whose images came from there or were sent there: others were made here and have nothing upstream. A
+registry that does not answer is said and passed over: nobody's drift.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bennu.config import Settings
 from bennu.digest import Digest, short
-from bennu.errors import BennuError, Invalid, NotFound
+from bennu.errors import BennuError, Invalid
 from bennu.oci.reference import Reference, parse_reference
 from bennu.registry.registries import Registries
 from bennu.registry.sent import Sent
@@ -41,27 +41,26 @@ def look(settings: Settings, images: Images, sent: Sent, names: Iterable[str]) -
             for name in names:
                 reference = _reference(name)
                 image = None if reference is None else images.find(name)
-                if reference is None or image is None:
+                known = None if reference is None or image is None else _known(image, reference, sent)
+                if reference is None or known is None:
                     continue
                 try:
                     found = registries.sources(reference)[-1].find_manifest(reference.tagged().tag or "latest")
-                except NotFound:
-                    continue
                 except BennuError as error:
-                    if "access is denied" not in error.message:
-                        notes.append(f"image {name}: {error.message}")
+                    notes.append(f"image {name}: {error.message}")
                     continue
+                here[name] = short(known)
                 if found is not None:
-                    here[name], there[name] = short(_known(image, reference, sent)), short(found.digest)
+                    there[name] = short(found.digest)
         finally:
             timer.cancel()
     return Upstream(here, there, tuple(notes))
 
 
-def _known(image: Image, reference: Reference, sent: Sent) -> Digest:
-    """What a registry would call the image that the store has under a name."""
+def _known(image: Image, reference: Reference, sent: Sent) -> Digest | None:
+    """What the registry called the image that the store has under a name; None where it never had it."""
     digest = image.indexed.get(reference.tagged().name, image.manifest)
-    return sent.pushed(reference.repository, digest) or digest
+    return sent.pushed(reference.repository, digest)
 
 
 def _reference(name: str) -> Reference | None:

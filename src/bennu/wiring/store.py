@@ -94,10 +94,20 @@ class Store:
         import os
 
         from bennu.oci.platform import platform_of_machine
+        from bennu.registry.sent import Sent
         from bennu.registry.source import ImageSource
 
         host = platform_of_machine(os.uname().machine)
-        return ImageSource(self.settings, self.images, self.blobs, self.operations, host, say=say, listener=listener)
+        return ImageSource(
+            self.settings,
+            self.images,
+            self.blobs,
+            self.operations,
+            sent=Sent(self.database),
+            host=host,
+            say=say,
+            listener=listener,
+        )
 
     @cached_property
     def garbage(self) -> Garbage:
