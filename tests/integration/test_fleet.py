@@ -97,6 +97,7 @@ def test_who_writes_a_volume_is_replaced_with_a_gap(standing: FleetWorld):
 
 def test_killed_processes_come_back(standing: FleetWorld):
     fleet = standing
+    fleet.apply()  # whatever the tests before have left
     before = fleet.observe()
     fleet.kill_agent()
     assert fleet.serves("v1")
