@@ -279,6 +279,7 @@ def test_garbage_and_disk_use(here):
     assert [line.partition("  ")[0] for line in table.splitlines()[2:]] == [
         "Containers",
         "Local Volumes",
+        "Volume Snapshots",
         "Build Cache",
     ]
     assert here.bennu("gc").splitlines()[-1] == "Total reclaimed space: 0B"
