@@ -162,12 +162,12 @@ def test_history_releases_diff_and_status_tell_the_same_story(fleet: FleetWorld)
     assert failed.returncode == 1
     report = failed.stderr.splitlines()
     for line in (
-        "  | web.1 | no such database",
         "  step: waiting until ready",
         f"hint: `bennu history {good + 1}` shows how it went",
     ):
         assert line in report, failed.stderr
     assert any(line.startswith("  untouched: web (web-") for line in report)
+    assert any(line.startswith("  | web.") and line.endswith(" | no such database") for line in report)  # either of two
 
     lines = fleet.succeed("history").stdout.splitlines()
     assert lines[1].split()[0] == str(good + 1)
@@ -176,7 +176,7 @@ def test_history_releases_diff_and_status_tell_the_same_story(fleet: FleetWorld)
     assert "bad: no rollback picks it" in detail
     assert "waiting until ready" in detail
     releases = fleet.succeed("releases").stdout.splitlines()
-    assert "bad: replica web.1" in releases[1]
+    assert "bad: replica web." in releases[1]
     assert " active " in releases[2]
     assert fleet.bennu("rollback", str(good + 1), "--yes").returncode == 1
 
