@@ -564,6 +564,22 @@ def test_a_cancelled_pull_ends_at_once(client, registry):
         client.pull(f"{registry.address}/a:1")
 
 
+@pytest.mark.parametrize("when", [0, 1, 2, 3, 4, 5, 6])
+def test_a_pull_that_is_cancelled_at_any_request_ends(client, registry, when):
+    registry.add_image("a", "1", [{f"file{number}": os.urandom(50_000)} for number in range(8)])
+    seen = []
+
+    def cancel(handler: Handler) -> bool:
+        seen.append(handler.path)
+        if len(seen) > when:
+            client.registries.cancel.set()
+        return False
+
+    registry.faults.append(cancel)
+    with pytest.raises(BennuError):
+        client.pull(f"{registry.address}/a:1")
+
+
 # pushes that are disturbed
 
 

@@ -89,6 +89,7 @@ class Copier:
                 self._listener.layer(each.digest, "waiting", 0, each.size_bytes)
 
                 def work(each: Descriptor = each) -> None:
+                    workers.check()
                     self._blob(origins, goal, each, workers)
 
                 workers.submit(work)

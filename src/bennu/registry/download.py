@@ -68,6 +68,8 @@ class Download:
         self._tell(whole=True)
 
     def _run(self) -> None:
+        if self._cancel.is_set():
+            raise Failed("cancelled", status=CANCELLED)
         running = new_hash(self.descriptor.digest)
         with open(self._path, "r+b", buffering=0) as file:
             self._fetch(file, running.update)

@@ -139,6 +139,7 @@ class Pusher:
                 self._listener.layer(descriptor.digest, "waiting", 0, layer.size_bytes)
 
                 def work(number: int = number, layer: ImageLayer = layer, each: Descriptor = descriptor) -> None:
+                    workers.check()
                     found[number] = self._layer(repository, layer, each, workers.stop)
 
                 jobs.append(workers.submit(work))

@@ -49,13 +49,16 @@ class Workers:
             thread.start()
         return future
 
+    def check(self) -> None:
+        """``Failed`` once all is to stop: the beginning of a piece of work that nobody else waits for."""
+        if self.stop.is_set():
+            raise Failed("cancelled", status=137)
+
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None:
             work, future = item
             try:
-                if self.stop.is_set():
-                    raise Failed("cancelled", status=137)  # noqa: TRY301
-                work()
+                work()  # when all is stopped too: somebody may wait for what it says of that
             except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
                 self._first = self._first or error
                 self.stop.set()
