@@ -169,6 +169,18 @@ def is_frozen(name: str) -> bool:
     return False
 
 
+def oom_kills(name: str) -> int:
+    """How many processes of a group the kernel has ended for memory; 0 once the group is gone."""
+    for hierarchy in hierarchies():
+        for file in ("memory.events", "memory.oom_control"):
+            with suppress(OSError):
+                for line in (hierarchy / name / file).read_text().splitlines():
+                    key, _, count = line.partition(" ")
+                    if key == "oom_kill" and count.isdigit():
+                        return int(count)
+    return 0
+
+
 def freeze(name: str) -> None:
     """Hold a group's processes. ``OSError`` if it is gone."""
     _write_freezer(name, "1", "FROZEN")

@@ -20,6 +20,7 @@ from bennu.runtime.places import Place
 
 State = Literal["created", "running", "paused", "exited", "dead"]
 LOST_STATUS: Final = 255
+KILLED_STATUS: Final = 137
 """The exit status where nobody was left to record it: the host went down, or the monitor was killed."""
 EXIT_FILE_SECONDS: Final = 2.0
 
@@ -81,7 +82,8 @@ def look(place: Place) -> Status:
         started=at,
         finished=finished,
         restarts=restarts,
-        oom_killed=place.oom.exists(),
+        # its monitor writes that down when it hears of it, which may be after the end, or never
+        oom_killed=place.oom.exists() or (status == KILLED_STATUS and cgroups.oom_kills(place.cgroup) > 0),
     )
 
 
