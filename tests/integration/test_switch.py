@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,8 +72,14 @@ def haproxies(settings: Settings) -> list[int]:
 
 
 def kill_haproxies(settings: Settings) -> None:
-    for pid in haproxies(settings):
+    """End them, and wait until they are gone: until then whoever looks sees them alive."""
+    found = haproxies(settings)
+    for pid in found:
         os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while set(found) & set(haproxies(settings)):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @pytest.fixture
