@@ -68,7 +68,7 @@ def test_a_person_makes_services_again_and_a_drill_that_fails_touches_nothing(fl
 def test_the_agent_makes_again_what_is_too_old_whatever_the_mirror_says(fleet: FleetWorld):
     built(fleet, "web:v1")
     file = fleet.directory / "compose.yaml"
-    file.write_text(file.read_text().replace("x-bennu: {keep: 2}", "x-bennu: {keep: 2, max_age: 2s, rebuild: true}"))
+    file.write_text(file.read_text().replace("x-bennu: {keep: 2", "x-bennu: {keep: 2, max_age: 2s, rebuild: true"))
     fleet.apply()
     first = fleet.observe().active["web"]
     (fleet.directory / "Dockerfile").write_text("FROM gone:v9\n")
