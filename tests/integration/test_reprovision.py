@@ -97,12 +97,11 @@ def test_who_comes_second_hears_who_is_at_it_and_a_dead_deploy_is_taken_over(fle
         assert done.returncode == 1, words
         said = f"project 'tiny' is locked by .*pid {first.pid} .bennu apply., since .*: waiting until ready"
         assert re.search(said, done.stderr), done.stderr
-    os.kill(fleet.agent_pid() or 0, signal.SIGSTOP)  # it would be first to take the dead one's rollout up
+    fleet.kill_agent()  # it would be first to take the dead one's rollout up
     first.kill()
     first.communicate()
     fleet.write("v2", replicas=1)
     done = fleet.bennu("apply", "--yes")
-    os.kill(fleet.agent_pid() or 0, signal.SIGCONT)
     assert done.returncode == 0, done.stderr
     assert "its lock is taken over: " in done.stderr
     assert f"pid {first.pid} (bennu apply)" in done.stderr
