@@ -49,16 +49,16 @@ def _network(key: str, field: Field, project: str) -> Network:
     network = Network(
         name=name or (key if external else f"{project}_{key}"),
         driver=driver.filled() if driver else None,
-        driver_opts=_texts(field.get("driver_opts")),
+        driver_opts=field.texts_at("driver_opts"),
         external=external,
-        internal=_flag(field, "internal") or False,
-        attachable=_flag(field, "attachable") or False,
-        enable_ipv4=_flag(field, "enable_ipv4"),
-        enable_ipv6=_flag(field, "enable_ipv6"),
-        labels=_labels(field.get("labels")),
+        internal=field.boolean_at("internal") or False,
+        attachable=field.boolean_at("attachable") or False,
+        enable_ipv4=field.boolean_at("enable_ipv4"),
+        enable_ipv6=field.boolean_at("enable_ipv6"),
+        labels=field.texts_at("labels"),
         subnets=subnets,
-        ipam_driver=_text(ipam, "driver") if ipam else None,
-        ipam_options=_texts(ipam.get("options")) if ipam else {},
+        ipam_driver=ipam.filled_at("driver") if ipam else None,
+        ipam_options=ipam.texts_at("options") if ipam else {},
         extensions=_extensions(field),
     )
     if key == DEFAULT_NETWORK:
@@ -75,7 +75,7 @@ def _network(key: str, field: Field, project: str) -> Network:
 def _subnet(field: Field) -> Subnet:
     if not schema.check(field, schema.IPAM_CONFIG, "a subnet of a network"):
         return Subnet()
-    subnet, addresses = field.get("subnet"), field.get("aux_addresses")
+    subnet = field.get("subnet")
     text = subnet.filled() if subnet else None
     if subnet is not None and text is not None:
         try:
@@ -83,7 +83,10 @@ def _subnet(field: Field) -> Subnet:
         except ValueError:
             subnet.fail(f"{text!r} is no subnet", "write ADDRESS/LENGTH, such as 172.28.0.0/16")
     return Subnet(
-        subnet=text, ip_range=_text(field, "ip_range"), gateway=_text(field, "gateway"), aux_addresses=_texts(addresses)
+        subnet=text,
+        ip_range=field.filled_at("ip_range"),
+        gateway=field.filled_at("gateway"),
+        aux_addresses=field.texts_at("aux_addresses"),
     )
 
 
@@ -114,9 +117,9 @@ def _attachment(field: Field) -> Attachment:
         ipv4_address=_address(field.get("ipv4_address"), 4),
         ipv6_address=_address(field.get("ipv6_address"), 6),
         link_local_ips=local.strings() if local else (),
-        mac_address=_text(field, "mac_address"),
-        interface_name=_text(field, "interface_name"),
-        driver_opts=_texts(field.get("driver_opts")),
+        mac_address=field.filled_at("mac_address"),
+        interface_name=field.filled_at("interface_name"),
+        driver_opts=field.texts_at("driver_opts"),
         priority=priority.integer() if priority else None,
         gw_priority=gateway.integer() if gateway else None,
     )
@@ -164,10 +167,10 @@ def _source(key: str, field: Field, project: str, base: Base, what: str) -> File
         name=name or (key if external else f"{project}_{key}"),
         file=base.path(path) if path else None,
         content=content.text() if content else None,
-        environment=_text(field, "environment"),
+        environment=field.filled_at("environment"),
         external=external,
-        labels=_labels(field.get("labels")),
-        template_driver=_text(field, "template_driver"),
+        labels=field.texts_at("labels"),
+        template_driver=field.filled_at("template_driver"),
         other=schema.stated(field, schema.FILE_SOURCE),
         extensions=_extensions(field),
     )
@@ -193,7 +196,7 @@ def _short_mount(item: Field, what: str) -> FileMount | None:
 def _long_mount(item: Field, what: str) -> FileMount | None:
     if not schema.check(item, schema.FILE_MOUNT, f"a service's {what}"):
         return None
-    source = _text(item, "source")
+    source = item.filled_at("source")
     if source is None:
         item.fail("has no 'source'", f"name a {what} of the file")
         return None
@@ -201,7 +204,7 @@ def _long_mount(item: Field, what: str) -> FileMount | None:
     given = mode.read(values.file_mode) if mode else None
     return FileMount(
         source=source,
-        target=_target(source, _text(item, "target"), what),
+        target=_target(source, item.filled_at("target"), what),
         uid=uid.integer(0) if uid else None,
         gid=gid.integer(0) if gid else None,
         mode=0o444 if given is None else given,
@@ -217,30 +220,12 @@ def _target(source: str, target: str | None, what: str) -> str:
 
 def _named(field: Field) -> tuple[str | None, bool]:
     """The given name, and whether something is external: ``external: {name: ...}`` is the old form of both."""
-    name, external = _text(field, "name"), field.get("external")
+    name, external = field.filled_at("name"), field.get("external")
     if external is None:
         return name, False
     if external.is_mapping:
-        return _text(external, "name") or name, True
+        return external.filled_at("name") or name, True
     return name, bool(external.boolean())
-
-
-def _text(field: Field | None, key: str) -> str | None:
-    found = field.get(key) if field else None
-    return found.filled() if found else None
-
-
-def _flag(field: Field, key: str) -> bool | None:
-    found = field.get(key)
-    return found.boolean() if found else None
-
-
-def _texts(field: Field | None) -> dict[str, str]:
-    return {name: value or "" for name, value, _ in field.pairs()} if field else {}
-
-
-def _labels(field: Field | None) -> dict[str, str]:
-    return _texts(field)
 
 
 def _extensions(field: Field) -> dict[str, object]:

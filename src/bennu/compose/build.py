@@ -29,24 +29,24 @@ def read_build(field: Field | None, base: Base, environ: Mapping[str, str]) -> B
         context = field.filled()
         return None if context is None else Build(context=_place(context, base))
     schema.check(field, schema.BUILD, "'build'")
-    written = _filled(field, "context") or "."
+    written = field.filled_at("context") or "."
     shm, hosts = field.get("shm_size"), field.get("extra_hosts")
     inline = _text(field, "dockerfile_inline")
     if inline is not None and (named := field.get("dockerfile")) is not None:
         named.fail("stands beside 'dockerfile_inline'", "the Dockerfile is one of the two")
     return Build(
         context=_place(written, base),
-        dockerfile=_filled(field, "dockerfile") or "Dockerfile",
+        dockerfile=field.filled_at("dockerfile") or "Dockerfile",
         dockerfile_inline=inline,
         args=_args(field.get("args"), environ),
-        target=_filled(field, "target"),
+        target=field.filled_at("target"),
         additional_contexts=_contexts(field.get("additional_contexts"), base),
         entitlements=_entitlements(field),
         extra_hosts=read_extra_hosts(hosts),
-        labels=_pairs(field.get("labels")),
+        labels=field.texts_at("labels"),
         network=_network(field.get("network")),
-        no_cache=bool(_boolean(field, "no_cache")),
-        pull=bool(_boolean(field, "pull")),
+        no_cache=bool(field.boolean_at("no_cache")),
+        pull=bool(field.boolean_at("pull")),
         no_cache_filter=_strings(field.get("no_cache_filter")),
         platforms=_strings(field.get("platforms")),
         ssh=_agents(field.get("ssh")),
@@ -61,28 +61,14 @@ def _place(text: str, base: Base) -> str:
     return text if _ELSEWHERE.match(text) else base.path(text)
 
 
-def _filled(field: Field, key: str) -> str | None:
-    found = field.get(key)
-    return found.filled() if found else None
-
-
 def _text(field: Field, key: str) -> str | None:
     found = field.get(key)
     return found.text() if found else None
 
 
-def _boolean(field: Field, key: str) -> bool | None:
-    found = field.get(key)
-    return found.boolean() if found else None
-
-
 def _strings(field: Field | None) -> tuple[str, ...]:
     texts = (item.filled() for item in field.items_or_one()) if field else ()
     return tuple(text for text in texts if text is not None)
-
-
-def _pairs(field: Field | None) -> dict[str, str]:
-    return {name: value or "" for name, value, _ in field.pairs()} if field else {}
 
 
 def _args(field: Field | None, environ: Mapping[str, str]) -> dict[str, str]:
@@ -115,7 +101,7 @@ def _entitlements(field: Field) -> tuple[str, ...]:
         name = item.choice(ENTITLEMENTS, "entitlement")
         if name is not None:
             found.append(name)
-    if _boolean(field, "privileged"):
+    if field.boolean_at("privileged"):
         found.append("security.insecure")
     return tuple(dict.fromkeys(found))
 

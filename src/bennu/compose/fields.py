@@ -58,6 +58,21 @@ class Field:
             return None
         return Field(entry.value, f"{self.path}.{key}" if self.path else key, self.problems, entry.place)
 
+    def filled_at(self, key: str) -> str | None:
+        """The value of a key of this mapping, a text that is not empty."""
+        found = self.get(key)
+        return found.filled() if found else None
+
+    def boolean_at(self, key: str) -> bool | None:
+        """The value of a key of this mapping, true or false."""
+        found = self.get(key)
+        return found.boolean() if found else None
+
+    def texts_at(self, key: str) -> dict[str, str]:
+        """The value of a key of this mapping: texts by name, of a mapping or of ``NAME=value``; empty for a bare name."""
+        found = self.get(key)
+        return {name: value or "" for name, value, _ in found.pairs()} if found else {}
+
     @property
     def is_null(self) -> bool:
         """There is no value."""

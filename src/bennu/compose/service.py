@@ -79,12 +79,12 @@ def read_service(name: str, field: Field, around: Surroundings) -> Service:
         depends_on=_depends_on(field.get("depends_on"), field.get("links")),
         deploy=read_deploy(field),
         restart=read_restart(field),
-        user=_filled(field, "user"),
+        user=field.filled_at("user"),
         working_dir=_working_dir(field.get("working_dir")),
         hostname=_named(field, "hostname", HOST_NAME),
         container_name=_named(field, "container_name", _OBJECT_NAME),
-        read_only=_boolean(field, "read_only"),
-        init=_boolean(field, "init"),
+        read_only=field.boolean_at("read_only"),
+        init=field.boolean_at("init"),
         stop_signal=_signal(field.get("stop_signal")),
         stop_grace_period_seconds=grace.read(values.duration_seconds) if grace else None,
         cap_add=read_capabilities(field.get("cap_add")),
@@ -113,9 +113,9 @@ def _x_bennu(field: Field | None, base: Base) -> XBennu:
     if field is None or not schema.check(field, schema.X_BENNU, "x-bennu of a service"):
         return XBennu()
     return XBennu(
-        exec=bool(_boolean(field, "exec")),
+        exec=bool(field.boolean_at("exec")),
         probe=read_probe(field.get("probe")),
-        writes=_boolean(field, "writes"),
+        writes=field.boolean_at("writes"),
         validate=read_validations(field.get("validate"), base),
         canary=read_canary(field.get("canary")),
         watch=read_watch(field.get("watch")),
@@ -129,16 +129,6 @@ def _pull_policy(field: Field | None) -> str | None:
         field.fail(f"{text!r} is no policy", "write always, never, missing, build, daily, weekly or every_12h")
         return None
     return "missing" if text == "if_not_present" else text
-
-
-def _filled(field: Field, key: str) -> str | None:
-    found = field.get(key)
-    return found.filled() if found else None
-
-
-def _boolean(field: Field, key: str) -> bool | None:
-    found = field.get(key)
-    return found.boolean() if found else None
 
 
 def _named(field: Field, key: str, form: re.Pattern[str]) -> str | None:
@@ -179,8 +169,8 @@ def _depends_on(field: Field | None, links: Field | None) -> dict[str, DependsOn
         chosen = condition.choice(_CONDITIONS, "condition") if condition else None
         found[name] = DependsOn(
             condition=cast("Condition", chosen or "service_started"),
-            restart=bool(_boolean(value, "restart")),
-            required=_boolean(value, "required") is not False,
+            restart=bool(value.boolean_at("restart")),
+            required=value.boolean_at("required") is not False,
         )
     return found
 

@@ -22,7 +22,7 @@ from bennu.oci.reference import Reference
 from bennu.registry.download import Download
 from bennu.registry.pull import Listener, Silent
 from bennu.registry.registries import Registries
-from bennu.registry.repository import Document, Repository
+from bennu.registry.repository import Document, Repository, first_answer
 from bennu.registry.transport import CHUNK_BYTES
 from bennu.registry.workers import Workers
 
@@ -62,12 +62,7 @@ class Copier:
         return Copied(document.digest, self._sent, self._there)
 
     def _manifest(self, origins: tuple[Repository, ...], reference: str) -> Document:
-        for origin in origins[:-1]:
-            try:
-                return origin.manifest(reference)
-            except (NotFound, Unavailable):
-                continue
-        return origins[-1].manifest(reference)
+        return first_answer(origins, lambda origin: origin.manifest(reference))
 
     def _document(self, origins: tuple[Repository, ...], goal: Repository, document: Document, depth: int) -> None:
         """See to it that the goal has all that a document names."""

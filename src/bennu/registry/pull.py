@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from typing import Final, Literal, NamedTuple, Protocol
 
 from bennu.digest import Digest
-from bennu.errors import BennuError, Corrupt, Failed, Invalid, NotFound, Unavailable, Unsupported
+from bennu.errors import BennuError, Corrupt, Invalid, NotFound, Unavailable, Unsupported
 from bennu.oci import media
 from bennu.oci.descriptor import Descriptor
 from bennu.oci.image_config import ImageConfig, parse_config
@@ -23,9 +23,8 @@ from bennu.oci.platform import Platform
 from bennu.oci.reference import Reference
 from bennu.registry.download import Download, Progress
 from bennu.registry.registries import Registries
-from bennu.registry.repository import Document, Repository
+from bennu.registry.repository import Document, Repository, first_answer
 from bennu.registry.sent import Sent
-from bennu.registry.transport import CANCELLED
 from bennu.registry.workers import Workers
 from bennu.store.base import CommittedSnapshot, LayerInfo
 from bennu.store.blobs import FileBlobs
@@ -167,7 +166,7 @@ class Puller:
 
     def _member(self, sources: Sequence[Repository], member: Descriptor, wanted: Platform) -> tuple[Image, bool]:
         for _ in range(MAX_DEPTH):
-            document = _from_any(sources, member)
+            document = first_answer(sources, lambda source, digest=member.digest: source.manifest(digest))  # type: ignore[misc]
             if document.media_type not in media.INDEXES:
                 return self._image(sources, document, ())
             member = choose(parse_index(document.data, document.digest), wanted, f"index {document.digest}")
@@ -210,7 +209,7 @@ class Puller:
         for layer in manifest.layers:
             if media.layer_compression(layer.media_type) is None:
                 raise Unsupported(f"{shown}: layer {layer.digest} has the media type {layer.media_type!r}")
-        data = _config_from_any(sources, manifest.config)
+        data = first_answer(sources, lambda source: source.read_blob(manifest.config))
         config = parse_config(data, manifest.config.digest)
         if len(config.diff_ids) != len(manifest.layers):
             raise Invalid(
@@ -297,23 +296,3 @@ class _Arrival(NamedTuple):
 
 def _asked(reference: Reference) -> str:
     return reference.digest or reference.tagged().tag or "latest"
-
-
-def _from_any(sources: Sequence[Repository], descriptor: Descriptor) -> Document:
-    for number, source in enumerate(sources):
-        try:
-            return source.manifest(descriptor.digest)
-        except (NotFound, Unavailable, Corrupt):
-            if number + 1 == len(sources):
-                raise
-    raise Failed("cancelled", status=CANCELLED)
-
-
-def _config_from_any(sources: Sequence[Repository], descriptor: Descriptor) -> bytes:
-    for number, source in enumerate(sources):
-        try:
-            return source.read_blob(descriptor)
-        except (NotFound, Unavailable, Corrupt):
-            if number + 1 == len(sources):
-                raise
-    raise Failed("cancelled", status=CANCELLED)

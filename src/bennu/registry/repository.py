@@ -7,9 +7,9 @@ Source: OCI distribution specification 1.1, "Endpoints", "Pull", "Push", "Listin
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -21,6 +21,8 @@ from bennu.oci.descriptor import Descriptor
 from bennu.oci.manifest import MAX_BYTES, Index, is_index, new_index, parse_index
 from bennu.registry.challenge import repository_scope
 from bennu.registry.transport import Answer, Body, Cut, Transport
+
+T = TypeVar("T")
 
 PAGE: Final = 1000
 MOST_PAGES: Final = 10_000
@@ -350,6 +352,16 @@ class Repository:
             return msgspec.json.decode(self._whole(answer), type=kind)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise Unavailable(f"{self.shown}: the registry's list of {what} is malformed: {error}") from error
+
+
+def first_answer(sources: Sequence[Repository], ask: Callable[[Repository], T]) -> T:
+    """What the first source answers that has it whole: mirrors come before the registry, whose error counts."""
+    for source in sources[:-1]:
+        try:
+            return ask(source)
+        except (NotFound, Unavailable, Corrupt):
+            continue
+    return ask(sources[-1])
 
 
 def referrers_tag(digest: Digest) -> str:
