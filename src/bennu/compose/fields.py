@@ -69,7 +69,7 @@ class Field:
         return found.boolean() if found else None
 
     def texts_at(self, key: str) -> dict[str, str]:
-        """The value of a key of this mapping: texts by name, of a mapping or of ``NAME=value``; empty for a bare name."""
+        """The texts by name under a key, of a mapping or of ``NAME=value``; the empty text for a bare name."""
         found = self.get(key)
         return {name: value or "" for name, value, _ in found.pairs()} if found else {}
 
